@@ -1,0 +1,231 @@
+"""Image: pixels with their noise, mask, PSF, place on the sky and zeropoint; never changed after it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from astropy.nddata import Cutout2D, NDData
+from astropy.wcs import WCS
+from numpy.typing import ArrayLike
+
+from bayesjoint.images.frame import Placement
+from bayesjoint.images.noise import noise_from
+from bayesjoint.images.psf import PSF
+from bayesjoint.log import log
+from bayesjoint.units import AB_NJY, to_float
+
+__all__ = ["Image"]
+
+
+class Image:
+    """One image of the sky on its own pixels.
+
+    Parameters
+    ----------
+    data : array_like, shape (ny, nx)
+        Pixel values in the image's own unit. Any dtype and byte order; copied, never changed.
+    variance, sigma, ivar : float or array_like, keyword
+        The noise, exactly one of the three: variance, standard deviation or inverse variance, in the image's unit.
+        ``variance="estimate"`` measures a single value from the pixels and says what it did.
+    psf : PSF or array_like, optional
+        An array is taken as an effective PSF on this image's pixels. None: no blur but the pixel itself.
+    mask : array_like of bool, optional
+        True = ignored. Pixels that are not finite, or whose variance is not positive, are masked too, and counted.
+    wcs : `~astropy.wcs.WCS`, optional
+        Celestial WCS. Exactly one of `wcs` and `pixel_scale`.
+    pixel_scale : float or Quantity, optional
+        Arcsec per pixel, for an image laid North up, East left.
+    center, origin : (x, y), optional
+        Without a WCS: where the middle of the image (default (0, 0)), or its lower left corner, lies; arcsec East, North.
+    zeropoint : float, optional
+        AB magnitude of one unit. None: fluxes stay in image units, without magnitudes.
+    band : str
+        Images of one band share their brightness. Default "image".
+    name : str, optional
+        Unique in a scene. Default: the band, numbered where it is not alone.
+    epoch, wavelength, gain : float, optional
+        Date (MJD), effective wavelength (micron), electrons per unit.
+
+    Raises
+    ------
+    ValueError
+        In one sentence, for shapes that differ, noise that is missing, doubled, negative or NaN, nothing left unmasked,
+        a PSF larger than the image, or a missing place on the sky.
+    """
+
+    def __init__(
+        self,
+        data: ArrayLike,
+        *,
+        variance: Any = None,
+        sigma: Any = None,
+        ivar: Any = None,
+        psf: PSF | ArrayLike | None = None,
+        mask: ArrayLike | None = None,
+        wcs: WCS | None = None,
+        pixel_scale: Any = None,
+        center: Sequence[Any] | None = None,
+        origin: Sequence[Any] | None = None,
+        zeropoint: Any = None,
+        band: str = "image",
+        name: str | None = None,
+        epoch: float | None = None,
+        wavelength: Any = None,
+        gain: float | None = None,
+    ) -> None:
+        data = _pixels(data)
+        bad = ~np.isfinite(data)
+        if mask is not None:
+            mask = np.asarray(mask)
+            if mask.shape != data.shape:
+                raise ValueError(f"The mask is to have the shape of the data, {data.shape}, and one of {mask.shape} came.")
+            bad |= mask.astype(bool)
+        noise, note = noise_from(data, bad, variance=variance, sigma=sigma, ivar=ivar)
+        unusable = ~bad & ~((noise > 0) & np.isfinite(noise))
+        bad |= unusable
+        if bad.all():
+            raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked, not finite, or without a usable variance.")
+        self.band, self.name = _label(band, "band"), None if name is None else _label(name, "name")
+        hidden = int(bad.sum()) - (0 if mask is None else int(mask.astype(bool).sum()))
+        if hidden:
+            log.info("%s: %d pixels that are not finite, or have no positive variance, are masked.", self.name or self.band, hidden)
+        if note:
+            log.warning("%s: %s", self.name or self.band, note)
+        self.data = np.where(bad, np.where(np.isfinite(data), data, 0.0), data)
+        self.variance = np.where(bad & ~((noise > 0) & np.isfinite(noise)), float(np.median(noise[~bad])), noise)
+        self.mask = bad
+        for a in (self.data, self.variance, self.mask):
+            a.setflags(write=False)
+        self.placement = Placement.of(data.shape, wcs=wcs, pixel_scale=pixel_scale, center=center, origin=origin)
+        self.zeropoint = None if zeropoint is None else to_float(zeropoint, "mag", "zeropoint")
+        self.epoch = None if epoch is None else float(epoch)
+        self.wavelength = None if wavelength is None else to_float(wavelength, "um", "wavelength")
+        self.gain = None if gain is None else float(gain)
+        self.psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
+        if self.psf is not None and any(p > n for p, n in zip(self.psf.native_shape, self.shape, strict=True)):
+            raise ValueError(f"The PSF covers {self.psf.native_shape} pixels and the image only {self.shape}: crop the PSF, or give a larger image.")
+
+    # -- making one from elsewhere ------------------------------------------------------------------------------------
+    @classmethod
+    def read(cls, source: Any, **overrides: Any) -> Image:
+        """Read an image from FITS: a path, URL, file object or HDUList; see `bayesjoint.images.reading.read`."""
+        from bayesjoint.images.reading import read
+
+        return read(source, **overrides)
+
+    @classmethod
+    def from_nddata(cls, nddata: NDData, **overrides: Any) -> Image:
+        """Make an image from an `~astropy.nddata.NDData` or `CCDData`: data, uncertainty, mask, WCS and PSF are taken over."""
+        from bayesjoint.images.reading import from_nddata
+
+        return from_nddata(nddata, **overrides)
+
+    def write(self, path: Any, *, overwrite: bool = False) -> None:
+        """Write the image as FITS: science primary, VAR, MASK and PSF extensions, that `Image.read` reads back."""
+        from bayesjoint.images.reading import write
+
+        write(self, path, overwrite=overwrite)
+
+    # -- another one from this ----------------------------------------------------------------------------------------
+    def replace(self, **changes: Any) -> Image:
+        """Return a copy with some of the constructor's arguments changed."""
+        kept = {
+            "data": self.data, "variance": self.variance, "mask": self.mask, "psf": self.psf, "zeropoint": self.zeropoint, "band": self.band,
+            "name": self.name, "epoch": self.epoch, "wavelength": self.wavelength, "gain": self.gain,
+        }  # fmt: skip
+        place = {"wcs", "pixel_scale", "center", "origin"}
+        if "sigma" in changes or "ivar" in changes:
+            kept.pop("variance")
+        new = object.__new__(Image)
+        if place.isdisjoint(changes):
+            Image.__init__(new, **(kept | changes), pixel_scale=1.0)
+            new.placement = self.placement.check(new.shape)
+        else:
+            Image.__init__(new, **(kept | changes))
+        return new
+
+    def shifted(self, dx: Any, dy: Any) -> Image:
+        """Return a copy whose every pixel lies `dx` arcsec further East and `dy` arcsec further North."""
+        new = self.replace()
+        new.placement = self.placement.shifted(to_float(dx, "arcsec", "dx"), to_float(dy, "arcsec", "dy"))
+        return new
+
+    def cutout(self, center: Any, size: Any) -> Image:
+        """Return the part of the image of `size` round `center`.
+
+        Parameters
+        ----------
+        center : (x, y) in pixels (0-based), or SkyCoord
+            The middle of the part.
+        size : int, (ny, nx), or Quantity
+            As for `astropy.nddata.Cutout2D`; parts outside the image are left away.
+        """
+        from astropy.coordinates import SkyCoord
+
+        if isinstance(center, SkyCoord):
+            if self.placement.wcs is None:
+                raise ValueError("A cutout about a SkyCoord needs an image with a WCS; give the centre as pixels (x, y) instead.")
+            center = tuple(float(c) for c in self.placement.wcs.world_to_pixel(center))
+        try:
+            cut = Cutout2D(self.data, center, size, mode="trim")
+        except ValueError as e:
+            raise ValueError(f"The cutout of size {size} at {center} does not lie on the image of shape {self.shape}: {e}") from e
+        part = cut.slices_original
+        psf = self.psf
+        new = self.replace(data=self.data[part], variance=self.variance[part], mask=self.mask[part], psf=None)
+        if psf is not None and any(p > n for p, n in zip(psf.native_shape, new.shape, strict=True)):
+            raise ValueError(f"The cutout of shape {new.shape} is smaller than the PSF, {psf.native_shape} pixels: make it larger.")
+        new.psf = psf
+        new.placement = self.placement.cropped(part[1].start, part[0].start, new.shape)
+        return new
+
+    # -- looking at it -----------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape (ny, nx)."""
+        return self.data.shape
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """Standard deviation of each pixel, in the image's unit."""
+        return np.sqrt(self.variance)
+
+    @property
+    def valid(self) -> np.ndarray:
+        """True where a pixel is used."""
+        return ~self.mask
+
+    @property
+    def pixel_scale(self) -> float:
+        """Side in arcsec of a square as large as the middle pixel."""
+        return self.placement.pixel_scale
+
+    @property
+    def unit_flux(self) -> float:
+        """Image units per nJy (1 without a zeropoint: fluxes are then in image units)."""
+        return 1.0 if self.zeropoint is None else 10 ** (0.4 * (self.zeropoint - AB_NJY))
+
+    def __repr__(self) -> str:
+        zp = "" if self.zeropoint is None else f", zeropoint {self.zeropoint:g}"
+        return f"<Image {self.name or self.band!r}: {self.shape[0]}x{self.shape[1]} px of {self.pixel_scale:.4g}\", band {self.band!r}, {self.psf}{zp}, {int(self.mask.sum())} px masked>"
+
+
+def _pixels(data: ArrayLike) -> np.ndarray:
+    if isinstance(data, np.ma.MaskedArray):
+        data = np.ma.filled(data.astype(float), np.nan)
+    try:
+        a = np.array(data, dtype=np.float64)
+    except (TypeError, ValueError) as e:
+        raise ValueError(f"An image's data are to be a 2-D array of numbers, and {type(data).__name__} came.") from e
+    if a.ndim != 2 or a.size == 0:
+        raise ValueError(f"An image's data are to be a 2-D array (ny, nx) that is not empty, and one of shape {a.shape} came.")
+    return a
+
+
+def _label(text: str, what: str) -> str:
+    text = str(text).strip()
+    if not text or any(c in text for c in "/[]") or not text.isprintable():
+        raise ValueError(f"An image's {what} is to be a short text without '/', '[' or ']', and {text!r} came.")
+    return text

@@ -1,0 +1,66 @@
+"""Noise: one variance a pixel from what the user gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from astropy.stats import mad_std
+
+__all__ = ["estimate_sigma", "noise_from"]
+
+
+def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma: Any = None, ivar: Any = None) -> tuple[np.ndarray, str]:
+    """Return the variance of each pixel, and a sentence if it had to be estimated.
+
+    Raises
+    ------
+    ValueError
+        Unless exactly one of the three is given, of a shape that fits, and nowhere negative or NaN where it is used.
+    """
+    given = {k: v for k, v in {"variance": variance, "sigma": sigma, "ivar": ivar}.items() if v is not None}
+    if len(given) != 1:
+        came = "none" if not given else " and ".join(given)
+        raise ValueError(f"An image's noise is to be given by exactly one of variance=, sigma= and ivar=, and {came} came: give one (variance='estimate' measures it).")
+    ((kind, value),) = given.items()
+    if isinstance(value, str):
+        if kind != "variance" or value != "estimate":
+            raise ValueError(f"{kind} is to be a number or an array, and {value!r} came (only variance='estimate' is a word).")
+        if bad.all():
+            raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked or not finite.")
+        s = estimate_sigma(data, ~bad)
+        return np.full(data.shape, s**2), f"the noise was estimated as sigma = {s:.4g} for every pixel, from differences of neighbouring pixels; source photon noise is not in it"
+    a = np.array(value, dtype=np.float64)
+    if a.ndim and a.shape != data.shape:
+        raise ValueError(f"{kind} is to be one number or have the shape of the data, {data.shape}, and one of shape {a.shape} came.")
+    a = np.broadcast_to(a, data.shape).copy()
+    used = a[~bad]
+    if (used < 0).any():
+        raise ValueError(f"{kind} is negative in {int((used < 0).sum())} unmasked pixels: mask them, or check that it is the {kind}.")
+    if np.isnan(used).any():
+        if np.isnan(used).all():
+            raise ValueError(f"{kind} is NaN in every unmasked pixel: give the noise, or variance='estimate'.")
+        if value is not None and np.ndim(value) == 0:
+            raise ValueError(f"{kind} is to be a positive number, and NaN came.")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if kind == "sigma":
+            return a**2, ""
+        if kind == "ivar":
+            return np.where(a > 0, 1.0 / a, np.inf), ""
+        return a, ""
+
+
+def estimate_sigma(data: np.ndarray, valid: np.ndarray, lag: int = 2) -> float:
+    """Robust pixel noise from differences of pixels `lag` apart along both axes (free of smooth light)."""
+    parts = []
+    for axis in (0, 1):
+        n = data.shape[axis]
+        if n > lag:
+            a, b = (np.take(np.where(valid, data, np.nan), np.arange(*r), axis=axis) for r in ((lag, n), (0, n - lag)))
+            d = (a - b).ravel()
+            parts.append(d[np.isfinite(d)])
+    d = np.concatenate(parts) if parts else np.empty(0)
+    s = float(mad_std(d) / np.sqrt(2)) if d.size > 3 else 0.0
+    if not s > 0:
+        raise ValueError("The noise cannot be estimated: neighbouring pixels do not differ; give variance=, sigma= or ivar=.")
+    return s

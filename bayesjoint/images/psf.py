@@ -1,0 +1,140 @@
+"""PSF: what one image does to a point of light, with its convention."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from bayesjoint.log import log
+from bayesjoint.units import to_float
+
+__all__ = ["PSF"]
+
+RESPONSES = ("native", "subpixel", None)
+
+
+class PSF:
+    """The point spread function of one image, sampled on a grid along the image's pixel axes.
+
+    Parameters
+    ----------
+    array : array_like, shape (odd, odd)
+        The PSF, centred on its middle element. Its centroid may lie elsewhere: that shifts the image of a point, and is
+        never moved, only said where it exceeds 0.1 px.
+    oversampling : int
+        Samples per image pixel along each axis.
+    pixel_response : {"native", "subpixel", None}
+        Which pixel's response is in the array already: ``"native"``, the detector pixel's: an *effective* PSF as stars
+        show it and photutils and PSFEx make it; ``"subpixel"``, only the oversampled pixel's (as STPSF's); ``None``,
+        none at all: an *optical* PSF. What is missing is added when the model is drawn.
+    normalize : bool
+        Divide by the sum. ``False`` keeps the sum, so that light outside the stamp stays lost.
+
+    Raises
+    ------
+    ValueError
+        For an even size, non-finite values, or a sum that is not positive.
+
+    Notes
+    -----
+    With an effective PSF, a pixel's value is the sky's light convolved with it *at the pixel's centre*, times the
+    pixel's area; integrating over the pixel as well would blur twice (Anderson & King 2000, PASP 112, 1360).
+    """
+
+    def __init__(self, array: ArrayLike, *, oversampling: int = 1, pixel_response: str | None = "native", normalize: bool = True) -> None:
+        a = np.array(array, dtype=np.float64)
+        if a.ndim != 2 or a.shape[0] % 2 == 0 or a.shape[1] % 2 == 0:
+            raise ValueError(f"A PSF is to be a 2-D array of odd size, centred on its middle element, and one of shape {a.shape} came: pad or crop it to odd sizes.")
+        if not np.isfinite(a).all():
+            raise ValueError(f"A PSF is to be finite everywhere, and {int((~np.isfinite(a)).sum())} of its values are not: replace them first (by 0, say).")
+        if int(oversampling) != oversampling or oversampling < 1:
+            raise ValueError(f"oversampling is to be a whole number of samples per pixel, at least 1, and {oversampling!r} came.")
+        if pixel_response not in RESPONSES:
+            raise ValueError(f"pixel_response is to be one of {RESPONSES}, and {pixel_response!r} came.")
+        total = a.sum()
+        if not total > 1e-12 * np.abs(a).sum():
+            raise ValueError(f"A PSF is to have a positive sum, and this one's is {total:g}: is it sky-subtracted too far, or empty?")
+        if normalize:
+            a = a / total
+        a.setflags(write=False)
+        self.array, self.oversampling, self.pixel_response, self.normalize = a, int(oversampling), pixel_response, bool(normalize)
+        off = np.hypot(*self.centroid)
+        if off > 0.1:
+            log.warning("The PSF's centroid lies (%+.2f, %+.2f) px from its middle: positions in its image shift by as much.", *self.centroid)
+
+    @classmethod
+    def gaussian(cls, fwhm: Any, pixel_scale: Any = 1.0, **options: Any) -> PSF:
+        """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity)."""
+        fwhm, scale = _widths(fwhm, pixel_scale)
+        sigma = fwhm / scale / np.sqrt(8 * np.log(2))
+        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2), 6.0 * sigma, fwhm / scale, options)
+
+    @classmethod
+    def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, **options: Any) -> PSF:
+        """Moffat (1969) PSF of optical width `fwhm` and wing slope `beta`, made effective for pixels of `pixel_scale`."""
+        fwhm, scale = _widths(fwhm, pixel_scale)
+        if not beta > 1:
+            raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")
+        alpha2 = (fwhm / scale / 2) ** 2 / (2 ** (1 / beta) - 1)
+        return cls._effective(lambda r2: (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options)
+
+    @classmethod
+    def _effective(cls, optical: Any, radius: float, fwhm_px: float, options: dict) -> PSF:
+        """Integrate an optical PSF over pixels; oversampled where the native grid would not hold it (FWHM < 3.5 px)."""
+        s = options.setdefault("oversampling", 1 if fwhm_px >= 3.5 else int(min(9, 2 * np.ceil(1.75 / max(fwhm_px, 0.4)) + 1)))
+        half = int(np.ceil(max(radius, 2.0) * s))
+        # the native pixel's response, integrated by Gauss-Legendre: exact to rounding for smooth PSFs
+        nodes, weights = np.polynomial.legendre.leggauss(12)
+        grid = np.arange(-half, half + 1) / s
+        array = np.zeros((grid.size, grid.size))
+        for dy, wy in zip(nodes / 2, weights, strict=True):
+            y2 = (grid + dy) ** 2
+            for dx, wx in zip(nodes / 2, weights, strict=True):
+                array += wy * wx * optical(y2[:, None] + (grid + dx)[None] ** 2)
+        return cls(array, pixel_response="native", **options)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the array (ny, nx) in its own samples."""
+        return self.array.shape
+
+    @property
+    def native_shape(self) -> tuple[int, int]:
+        """Image pixels covered along (y, x), rounded up to odd numbers."""
+        return tuple(int(2 * np.ceil((n - 1) / 2 / self.oversampling) + 1) for n in self.array.shape)
+
+    @property
+    def centroid(self) -> tuple[float, float]:
+        """Centroid (x, y) from the middle, in image pixels."""
+        ny, nx = self.array.shape
+        total = self.array.sum()
+        x = (self.array.sum(0) * (np.arange(nx) - nx // 2)).sum() / total
+        y = (self.array.sum(1) * (np.arange(ny) - ny // 2)).sum() / total
+        return float(x / self.oversampling), float(y / self.oversampling)
+
+    @property
+    def fwhm(self) -> float:
+        """Full width at half maximum, in image pixels, from the area above half the peak."""
+        a = self.array
+        fine = _refine(a, 8)
+        return float(2 * np.sqrt((fine > 0.5 * fine.max()).sum() / 64 / np.pi) / self.oversampling)
+
+    def __repr__(self) -> str:
+        return f"PSF({self.shape[0]}x{self.shape[1]}, oversampling={self.oversampling}, pixel_response={self.pixel_response!r}, FWHM {self.fwhm:.2f} px)"
+
+
+def _widths(fwhm: Any, pixel_scale: Any) -> tuple[float, float]:
+    fwhm, scale = to_float(fwhm, "arcsec", "The PSF's fwhm"), to_float(pixel_scale, "arcsec", "pixel_scale")
+    if fwhm <= 0 or scale <= 0:
+        raise ValueError(f"fwhm and pixel_scale are to be positive, and {fwhm} and {scale} arcsec came.")
+    return fwhm, scale
+
+
+def _refine(a: np.ndarray, factor: int) -> np.ndarray:
+    from scipy.ndimage import zoom
+
+    y, x = np.unravel_index(a.argmax(), a.shape)
+    r = max(6, min(a.shape) // 4)
+    return zoom(a[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1], factor, order=3)

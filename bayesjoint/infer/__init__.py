@@ -1,0 +1,1 @@
+"""Infer: from a scene to its maximum and its posterior."""

@@ -1,0 +1,205 @@
+"""Fit: the maximum of a scene's log density, its covariance, and the way from there to a posterior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bayesjoint.infer.lm import State, levenberg_marquardt
+from bayesjoint.log import log
+from bayesjoint.units import to_float
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from bayesjoint.posterior.posterior import Posterior
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["Fit", "fit"]
+
+DEGENERATE = 1e-12
+
+
+class Fit:
+    """Maximum a posteriori of a scene (or of its likelihood alone), found by Levenberg-Marquardt.
+
+    Attributes
+    ----------
+    scene : Scene
+        The scene, on a render plan made for the result.
+    z, z_covariance : torch.Tensor
+        The maximum and its covariance in the flat coordinates.
+    values, errors : dict
+        By site, in arcsec, degree, nJy (or image units); errors by the delta method.
+    covariance, hessian : ndarray, shape (n, n)
+        Of the values, in the order of `names`, and minus the second derivative of the objective by z.
+    chi2 : float
+        Of the data alone.
+    dof : int
+        Unmasked pixels minus free parameters.
+    converged : bool
+    message : str
+        What was maximised and how it ended, in words; degenerate directions are named.
+    history : list of dict
+        One record an iteration, the start included.
+    """
+
+    def __init__(self, scene: Scene, state: State, prior: bool) -> None:
+        self.scene, self.prior, self.history, self.converged = scene, prior, state.history, state.converged
+        self.z, self.chi2, self.log_density = state.z.detach(), state.chi2, state.log_density
+        self.names = scene.names
+        self.values = {k: float(v) for k, v in scene.constrain(self.z).items()}
+        precision = state.precision.cpu().double().numpy()
+        self.hessian = precision
+        covariance, weak = _invert(precision, self.names)
+        self.z_covariance = torch.as_tensor(covariance, dtype=scene.dtype).to(scene.device)
+        jac = torch.func.jacfwd(lambda z: scene.chart.values(z)[0])(self.z).cpu().double().numpy()
+        self.covariance = jac @ covariance @ jac.T
+        self.errors = dict(zip(self.names, np.sqrt(np.clip(np.diag(self.covariance), 0, None)).tolist(), strict=True))
+        self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)
+        steps = len(self.history) - 1
+        what = "log posterior density (flat coordinates)" if prior else "log likelihood alone (prior=False)"
+        self.message = f"{'Converged' if self.converged else 'NOT converged'} after {steps} iterations: the {what} is at its maximum as far as {state.reason}." if self.converged else f"NOT converged after {steps} iterations on the {what}: {state.reason}."
+        if weak:
+            self.message += " " + weak
+            log.warning(weak)
+
+    # -- on to the posterior ----------------------------------------------------------------------------------------------
+    def laplace(self, draws: int = 1000, seed: int = 0) -> Posterior:
+        """Draw from the Gaussian at the maximum, reweighted by Pareto-smoothed importance sampling; see `bayesjoint.infer.laplace`."""
+        from bayesjoint.infer.laplace import laplace
+
+        return laplace(self, draws=draws, seed=seed)
+
+    def svi(self, draws: int = 1000, seed: int = 0, *, max_steps: int = 1000, progress: bool = True) -> Posterior:
+        """Draw from the full-rank Normal that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi`."""
+        from bayesjoint.infer.svi import svi
+
+        return svi(self, draws=draws, seed=seed, max_steps=max_steps, progress=progress)
+
+    def nuts(self, draws: int = 1000, warmup: int = 200, chains: int = 4, seed: int = 0, *, progress: bool = True, checkpoint: Any = None, target_accept: float = 0.8, workers: int | None = None) -> Posterior:
+        """Sample by Pyro's NUTS in coordinates whitened by the maximum's covariance; see `bayesjoint.infer.nuts`."""
+        from bayesjoint.infer.nuts import nuts
+
+        return nuts(self, draws=draws, warmup=warmup, chains=chains, seed=seed, progress=progress, checkpoint=checkpoint, target_accept=target_accept, workers=workers)
+
+    # -- looking at it ----------------------------------------------------------------------------------------------------
+    def whitening(self) -> torch.Tensor:
+        """Lower triangular L with L Lᵀ the covariance of z."""
+        return torch.linalg.cholesky(self.z_covariance)
+
+    def model_images(self) -> dict[str, np.ndarray]:
+        """Model of each image, in image units."""
+        return self.scene.render(self.values)
+
+    def residuals(self) -> dict[str, np.ndarray]:
+        """(data - model) / sigma of each image, 0 where masked."""
+        return self.scene.residuals(self.values)
+
+    def table(self) -> QTable:
+        """One row a source: values, errors (delta method), magnitudes."""
+        from bayesjoint.posterior.tables import source_table
+
+        rng = np.random.default_rng(0)
+        cov = self.z_covariance.cpu().double().numpy()
+        z = self.z.cpu().double().numpy() + rng.standard_normal((2000, len(self.names))) @ np.linalg.cholesky(cov).T if len(self.names) else np.zeros((2000, 0))
+        theta = torch.stack([self.scene.chart.values(torch.as_tensor(r, dtype=self.scene.dtype).to(self.scene.device))[0] for r in z]).cpu().double().numpy()
+        return source_table(self.scene, theta, best=self.values, errors=self.errors)
+
+    def plot(self) -> Any:
+        """Data, model and residual panels of every image; returns the figure."""
+        from bayesjoint.plots.panels import panels
+
+        return panels(self.scene.images, self.model_images(), self.residuals())
+
+    def save(self, path: Any) -> None:
+        """Write the scene with the fit's values and covariance as YAML."""
+        from bayesjoint.scene.saving import save
+
+        save(self.scene, path, values=self.values, fit={"message": self.message, "converged": bool(self.converged), "chi2": self.chi2, "dof": self.dof, "names": list(self.names), "covariance": self.covariance.tolist()})
+
+    def __repr__(self) -> str:
+        rows = [f"  {n:<24} {self.values[n]:>14.6g} +- {self.errors[n]:<10.3g} {self.scene.units[n]}" for n in self.names]
+        return f"<Fit: chi2 {self.chi2:.2f} / {self.dof} dof. {self.message}>\n" + "\n".join(rows)
+
+
+def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max_iterations: int, progress: bool) -> Fit:
+    """Fit a scene (see `Scene.fit`); the scene itself is not changed.
+
+    After convergence the render plan is checked against the result, and made anew where the source moved or thinned out.
+    """
+    values = scene.start
+    if start is not None:
+        given = start.values if isinstance(start, Fit) else start
+        scene_units = scene.units
+        for k, v in given.items():
+            if k in scene_units:
+                values[k] = to_float(v, scene_units[k], k)
+            elif not isinstance(start, Fit) and k not in scene.layout.fixed:
+                scene._match([k], scene.layout.names)
+    elif len(scene.names):
+        from bayesjoint.scene.starts import linear_values
+
+        values = linear_values(scene, values)[0]
+    from tqdm.auto import tqdm
+
+    history: list[dict[str, Any]] = []
+    z = scene.unconstrain(values)
+    if not torch.isfinite(z).all():
+        bad = scene.names[int(torch.nonzero(~torch.isfinite(z))[0])]
+        raise ValueError(f"The start {values[bad]!r} of {bad} lies outside its prior: start inside it.")
+    with tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
+
+        def report(record: dict[str, Any]) -> None:
+            bar.update(record["iteration"] - bar.n)
+            bar.set_postfix(chi2=f"{record['chi2']:.6g}")
+
+        for _ in range(3):
+            state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
+            state.history = history + (state.history if not history else state.history[1:])
+            for k, record in enumerate(state.history):
+                record["iteration"] = k
+            history = state.history
+            z = state.z
+            fitted = {k: float(v) for k, v in scene.constrain(z).items()}
+            if not state.converged or not _plan_is_coarse(scene, fitted):
+                break
+            scene = scene.replanned(fitted)
+            z = scene.unconstrain(fitted)
+    return Fit(scene, state, prior)
+
+
+def _plan_is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
+    """Whether a source has become thinner, or moved further, than its plan allows."""
+    wanted = scene._plan(values)
+    for name, plans in wanted.items():
+        for source, plan in plans.items():
+            old = scene.plans[name][source]
+            if plan.q < 0.75 * old.q or np.hypot(plan.pixel[0] - old.pixel[0], plan.pixel[1] - old.pixel[1]) > 50:
+                return True
+    return False
+
+
+def _invert(precision: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, str]:
+    """Covariance from precision, and a sentence that names the sites of any direction that nothing constrains."""
+    if not len(names):
+        return np.zeros((0, 0)), ""
+    scale = np.sqrt(np.clip(np.diag(precision), 1e-300, None))
+    dead = np.diag(precision) <= 1e-280
+    scale[dead] = 1.0
+    m = precision / scale[:, None] / scale
+    val, vec = np.linalg.eigh(0.5 * (m + m.T))
+    weak = val < DEGENERATE * val.max()
+    val = np.where(weak, DEGENERATE * val.max(), val)
+    said = ""
+    if weak.any():
+        which = []
+        for k in np.flatnonzero(weak):
+            v = np.abs(vec[:, k])
+            which.append(" with ".join(names[i] for i in np.argsort(-v)[:4] if v[i] > 0.3 * v.max()))
+        said = f"Degenerate: neither data nor prior constrain {'; '.join(which)}; the errors there have no meaning."
+    covariance = (vec / val) @ vec.T / scale[:, None] / scale
+    return 0.5 * (covariance + covariance.T), said

@@ -1,0 +1,1 @@
+"""Render: light through PSF and pixels."""

@@ -1,0 +1,109 @@
+"""Grid: the places on the sky of an image's pixels, and the elliptical coordinates of a source on them."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import torch
+
+from bayesjoint.images import Frame, Placement
+from bayesjoint.sky.profiles import New
+
+__all__ = ["Grid", "Scratch"]
+
+LINEAR = 1e-5
+"""Departure in pixels up to which a WCS is taken as linear."""
+
+
+class Scratch:
+    """Buffers handed out in turn, and again after `reset`: fresh memory costs more than the arithmetic done in it."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    def reset(self) -> Scratch:
+        """Begin anew: what was handed out before is free."""
+        self._local.used = {}
+        if not hasattr(self._local, "pool"):
+            self._local.pool = {}
+        return self
+
+    def empty(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """Buffer of a shape and dtype."""
+        key = (shape, dtype)
+        i = self._local.used.get(key, 0)
+        self._local.used[key] = i + 1
+        pool = self._local.pool.setdefault(key, [])
+        if i == len(pool):
+            pool.append(torch.empty(shape, dtype=dtype, device=device))
+        return pool[i]
+
+    def __call__(self, like: torch.Tensor) -> torch.Tensor:
+        """Buffer like a tensor."""
+        return self.empty(tuple(like.shape), like.dtype, like.device)
+
+    def __getstate__(self) -> dict:
+        return {}
+
+    def __setstate__(self, state: dict) -> None:
+        self.__init__()
+
+
+class Grid:
+    """Sky places of an image's pixels with a margin round it.
+
+    Parameters
+    ----------
+    placement : Placement
+        The image's place.
+    frame : Frame
+        The scene's tangent plane.
+    pad : (int, int)
+        Margin along (y, x) in pixels.
+    """
+
+    def __init__(self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
+        (ny, nx), (py, px) = placement.shape, pad
+        self.shape = (ny + 2 * py, nx + 2 * px)
+        j, i = np.arange(-py, ny + py), np.arange(-px, nx + px)
+        x, y = frame.to_sky(placement, *np.meshgrid(i, j))
+        area = np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)) if min(self.shape) > 1 else np.full(self.shape, placement.pixel_scale**2)
+        jac = frame.jacobian(placement, *placement.middle)
+        mx, my = placement.middle
+        x0, y0 = frame.to_sky(placement, mx, my)
+        linear = [jac[k, 0] * (i - mx) + (jac[k, 1] * (j - my) + o)[:, None] for k, o in ((0, x0), (1, y0))]
+        off = max(np.abs(linear[0] - x).max(), np.abs(linear[1] - y).max()) / np.sqrt(abs(np.linalg.det(jac)))
+        self.linear = bool(off < LINEAR)
+
+        def tensor(v: np.ndarray) -> torch.Tensor:
+            return torch.as_tensor(np.asarray(v), dtype=dtype).to(device)
+
+        if self.linear:
+            self.cols = tensor(jac[0, 0] * (i - mx)), tensor(jac[1, 0] * (i - mx))
+            self.rows = tensor(jac[0, 1] * (j - my) + x0)[:, None], tensor(jac[1, 1] * (j - my) + y0)[:, None]
+            self.area = tensor(abs(np.linalg.det(jac)))
+        else:
+            self.x, self.y = tensor(x), tensor(y)
+            self.area = tensor(area)
+
+    def along(self, p: torch.Tensor, ex: torch.Tensor, ey: torch.Tensor, new: New | None = None) -> torch.Tensor:
+        """Offset from (p[0], p[1]) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""
+        if self.linear:
+            rows = (self.rows[0] - p[0]) * ex + (self.rows[1] - p[1]) * ey
+            cols = self.cols[0] * ex + self.cols[1] * ey
+            return rows + cols if new is None else torch.add(rows, cols, out=new(self._like(rows)))
+        if new is None:
+            return (self.x - p[0]) * ex + (self.y - p[1]) * ey
+        return torch.mul(self.x, ex, out=new(self.x)).addcmul_(self.y, ey).sub_(p[0] * ex + p[1] * ey)
+
+    def _like(self, rows: torch.Tensor) -> torch.Tensor:
+        return rows.expand(self.shape)
+
+    def ellipse(self, p: torch.Tensor, new: New | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Offset u along the major axis, v / q along the minor one, and the squared elliptical radius; p = (x, y, q, pa, ...)."""
+        q, pa = p[2], torch.deg2rad(p[3])
+        s, c = torch.sin(pa), torch.cos(pa)
+        u, v = self.along(p, s, c, new), self.along(p, c / q, -s / q, new)
+        rho2 = u * u + v * v if new is None else torch.mul(u, u, out=new(u)).addcmul_(v, v)
+        return u, v, rho2

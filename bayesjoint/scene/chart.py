@@ -1,0 +1,171 @@
+r"""Chart: the map between the flat unconstrained vector z and the sites' values, with its Jacobian and the log prior.
+
+Sites on the whole line are themselves; positive ones are exponentials. An axis ratio and position angle that both have their
+default priors share the ellipticity plane :math:`e = -\ln q\,(\cos 2\,\mathrm{pa}, \sin 2\,\mathrm{pa})`, where a round galaxy is an
+ordinary point; the size of such a source is then carried by :math:`\ln(r_\mathrm{eff} \sqrt q)`, which (unlike the semi-major axis)
+is smooth there. All other priors are mapped by `torch.distributions.biject_to` of their support.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.distributions import Distribution, LogNormal, Normal, biject_to
+from torch.distributions.transforms import ExpTransform, identity_transform
+
+from bayesjoint.scene.layout import Layout, Site
+from bayesjoint.sky.priors import Angle, AxisRatio, recast
+
+__all__ = ["Chart"]
+
+TINY = 1e-24
+
+
+class Chart:
+    """The chart of a layout, on a dtype and device.
+
+    Parameters
+    ----------
+    layout : Layout
+        The sites.
+    """
+
+    def __init__(self, layout: Layout, dtype: torch.dtype, device: torch.device) -> None:
+        self.sites, self.dtype, self.device = layout.sites, dtype, device
+        self.priors: list[Distribution] = [recast(s.prior, dtype, device) for s in layout.sites]
+        count = len(self.sites)
+        pairs = _ellipses(layout)
+        joined = {i for pair in pairs for i in pair[:2]}
+        self.other: list[tuple[int, torch.distributions.Transform]] = []
+        positive = np.zeros(count, bool)
+        angle = np.zeros(count, bool)
+        loc, scale, normal = np.zeros(count), np.ones(count), np.zeros(count, bool)
+        const = 0.0
+        for i, site in enumerate(self.sites):
+            prior = site.prior
+            if i in joined:
+                if isinstance(prior, AxisRatio):
+                    continue
+                const -= math.log(2 * math.pi)
+                k = next(p[0] for p in pairs if p[1] == i)
+                normal[[i, k]], scale[[i, k]] = True, float(self.sites[k].prior.scale)
+                const -= 2 * math.log(scale[i])
+                continue
+            transform = biject_to(prior.support)
+            if isinstance(prior, Angle):
+                angle[i] = True
+                const -= math.log(float(prior.period))
+            elif type(prior).__name__ in ("Normal", "LogNormal") and isinstance(prior, Normal | LogNormal):
+                normal[i], loc[i], scale[i] = True, float(prior.loc), float(prior.scale)
+                positive[i] = isinstance(prior, LogNormal)
+                const -= math.log(scale[i]) + 0.5 * math.log(2 * math.pi)
+            elif transform is identity_transform or isinstance(transform, ExpTransform):
+                positive[i] = isinstance(transform, ExpTransform)
+                self.other.append((i, None))
+            else:
+                self.other.append((i, recast(transform, dtype, device)))
+        round_sizes = [(r, p[0]) for p in pairs for r in p[2] if positive[r]]
+
+        def tensor(v: object, kind: torch.dtype = dtype) -> torch.Tensor:
+            return torch.as_tensor(v, dtype=kind).to(device)
+
+        def index(v: Sequence[int]) -> torch.Tensor:
+            return tensor(np.asarray(v, dtype=np.int64), torch.int64)
+
+        self.positive, self.angle = tensor(positive, torch.bool), tensor(angle, torch.bool)
+        self.any_angle = bool(angle.any())
+        self.loc, self.inverse_scale, self.const = tensor(loc), tensor(np.where(normal, 1 / scale, 0.0)), const
+        self.q, self.pa = index([p[0] for p in pairs]), index([p[1] for p in pairs])
+        self.size, self.size_q = index([r for r, _ in round_sizes]), index([[p[0] for p in pairs].index(k) for _, k in round_sizes])
+        self.pairs, self.count = pairs, count
+        self.own = {i for i, _ in self.other}
+
+    # -- z to values --------------------------------------------------------------------------------------------------
+    def values(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Values of the sites, and the coordinates in which the default priors are Normal; both shape (n,)."""
+        t = z
+        if self.pairs:
+            e1, e2 = z.index_select(0, self.q), z.index_select(0, self.pa)
+            eta = torch.sqrt(e1 * e1 + e2 * e2 + TINY)
+            if len(self.size):
+                t = t.index_add(0, self.size, 0.5 * eta.index_select(0, self.size_q))
+        theta = torch.where(self.positive, torch.exp(torch.where(self.positive, t, 0.0)), t)
+        if self.any_angle:
+            theta = torch.where(self.angle, torch.remainder(theta, 180.0), theta)
+        if self.pairs:
+            angle = torch.remainder(torch.rad2deg(torch.atan2(e2, e1)) / 2, 180.0)
+            theta = theta.index_copy(0, self.q, torch.exp(-eta)).index_copy(0, self.pa, angle)
+        for i, transform in self.other:
+            if transform is not None:
+                theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i])[None])
+        return theta, t
+
+    def log_prior(self, z: torch.Tensor, theta: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Log prior density of z: the sites' log prior plus log |d theta / d z|."""
+        r = (t - self.loc) * self.inverse_scale
+        total = self.const - 0.5 * (r * r).sum()
+        for i, transform in self.other:
+            total = total + self._one(i, transform, z[i], theta[i])
+        return total
+
+    def _one(self, i: int, transform: object, z: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+        lp = self.priors[i].log_prob(theta)
+        if transform is not None:
+            return lp + transform.log_abs_det_jacobian(z, theta)
+        return lp + torch.where(self.positive[i], torch.log(torch.where(self.positive[i], theta, 1.0)), 0.0)
+
+    # -- values to z --------------------------------------------------------------------------------------------------
+    def unconstrain(self, theta: torch.Tensor) -> torch.Tensor:
+        """Flat vector of the sites' values."""
+        z = torch.where(self.positive, torch.log(torch.where(self.positive, theta, 1.0)), theta)
+        if self.pairs:
+            eta, angle = -torch.log(theta[self.q]), torch.deg2rad(2 * theta[self.pa])
+            z = z.index_copy(0, self.q, eta * torch.cos(angle)).index_copy(0, self.pa, eta * torch.sin(angle))
+            if len(self.size):
+                z = z.index_add(0, self.size, -0.5 * eta.index_select(0, self.size_q))
+        for i, transform in self.other:
+            if transform is not None:
+                z = z.index_copy(0, torch.full((1,), i, device=self.device), transform.inv(theta[i])[None])
+        return z
+
+    def precision(self, z: torch.Tensor) -> torch.Tensor:
+        """Minus the second derivative of `log_prior` by z, made positive: shape (n, n)."""
+        slope = torch.func.jacfwd(lambda x: self.values(x)[1])(z.detach()) * self.inverse_scale[:, None]
+        h = slope.T @ slope
+        for i, transform in self.other:
+            x = z[i].detach().clone().requires_grad_(True)
+            theta = transform(x) if transform is not None else torch.exp(x) if bool(self.positive[i]) else x
+            (g,) = torch.autograd.grad(self._one(i, transform, x, theta), x, create_graph=True)
+            second = torch.autograd.grad(g, x, allow_unused=True)[0] if g.requires_grad else None
+            if second is not None and torch.isfinite(second):
+                h[i, i] += torch.clamp(-second, min=0.0)
+        return h
+
+
+def _ellipses(layout: Layout) -> list[tuple[int, int, list[int]]]:
+    """Pairs of sites (q, pa) that share the ellipticity plane, with the sizes that belong to them."""
+    found: dict[tuple[int, int], list[int]] = {}
+    taken: dict[int, tuple[int, int]] = {}
+    sized: set[int] = set()
+    for (component, parameter, image), i in layout.index.items():
+        if parameter != "q" or i >= len(layout.sites):
+            continue
+        j = layout.index.get((component, "pa", image), len(layout.sites))
+        if j >= len(layout.sites) or not _plane(layout.sites[i], layout.sites[j]):
+            continue
+        if any(taken.get(k, (i, j)) != (i, j) for k in (i, j)):
+            continue  # a q or pa shared by two different ellipses: each keeps the first
+        taken[i] = taken[j] = (i, j)
+        sizes = found.setdefault((i, j), [])
+        r = layout.index.get((component, "r_eff", image))
+        if r is not None and r < len(layout.sites) and r not in sized:
+            sizes.append(r)
+            sized.add(r)
+    return [(i, j, r) for (i, j), r in found.items()]
+
+
+def _plane(q: Site, pa: Site) -> bool:
+    return isinstance(q.prior, AxisRatio) and isinstance(pa.prior, Angle) and float(pa.prior.period) == 180.0

@@ -1,0 +1,113 @@
+"""The likelihood of one image: its pixels against the model, as a plain and as a fused function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+
+from bayesjoint.images import Frame, Image
+from bayesjoint.render.renderer import Renderer
+from bayesjoint.render.stamp import StampPlan
+from bayesjoint.scene.layout import Layout, as_local
+from bayesjoint.sky.components import Component, Sky, Source
+
+__all__ = ["ImageLikelihood"]
+
+
+class ImageLikelihood:
+    """Gaussian likelihood of one image, given the vector of all values and constants.
+
+    Inside, pixels are in units of the image's median sigma, so that single precision serves images of 1e-12.
+    """
+
+    def __init__(self, image: Image, frame: Frame, components: Sequence[Component], layout: Layout, plans: dict[str, StampPlan], dtype: torch.dtype, device: torch.device) -> None:
+        self.image = image
+        seen = [c for c in components if c.sees(image)]
+        sources = [c for c in seen if isinstance(c, Source)]
+        skies = [c for c in seen if isinstance(c, Sky)]
+        self.renderer = Renderer(image, frame, [(s, plans[s.name]) for s in sources], dtype, device)
+        index, self.lengths = as_local([layout.local(c, image) for c in (*sources, *skies)])
+        self.n_sources = len(sources)
+        sigma = image.sigma
+        self.unit = float(np.median(sigma[image.valid]))
+        factor = []
+        for c in sources:
+            factor += [1.0] * (len(layout.local(c, image)) - 1) + [image.unit_flux / self.unit]
+        for c in skies:
+            factor += [1.0 / self.unit] * len(layout.local(c, image))
+
+        def tensor(v: Any, kind: torch.dtype = dtype) -> torch.Tensor:
+            return torch.as_tensor(np.array(v), dtype=kind).to(device)
+
+        self.index, self.factor = tensor(index, torch.int64), tensor(factor)
+        self.data, self.weight = tensor(image.data / self.unit), tensor(np.where(image.valid, self.unit / sigma, 0.0))
+        self.sigma, self.raw, self.valid = tensor(sigma), tensor(image.data), tensor(image.valid, torch.bool)
+        used = sigma[image.valid]
+        self.const = -float(np.log(used).sum()) - 0.5 * math.log(2 * math.pi) * used.size
+
+    def _split(self, full: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        parts = torch.split(full.index_select(0, self.index) * self.factor, self.lengths)
+        return list(parts[: self.n_sources]), list(parts[self.n_sources :])
+
+    def model(self, full: torch.Tensor) -> torch.Tensor:
+        """Model in image units, shape (ny, nx), with its graph."""
+        return self.renderer.image(*self._split(full)) * self.unit
+
+    def distribution(self, full: torch.Tensor) -> dist.TorchDistribution:
+        """Distribution of the pixels, masked ones ignored."""
+        return dist.Normal(self.model(full), self.sigma).mask(self.valid).to_event(2)
+
+    def log_prob(self, full: torch.Tensor) -> torch.Tensor:
+        """Log likelihood of the image, with all constants."""
+        return _Fused.apply(full, self) if len(self.lengths) else self._plain(full)
+
+    def _plain(self, full: torch.Tensor) -> torch.Tensor:
+        model = self.renderer.image(*self._split(full))
+        return self.const - 0.5 * ((model - self.data) * self.weight).square().sum()
+
+    def _scored(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        half, sources, skies = self.renderer.score(*self._split(full), self.data, self.weight)
+        by = torch.cat([*sources, *skies]) * self.factor
+        return self.const - half, -torch.zeros_like(full).index_add(0, self.index, by)
+
+    @torch.no_grad()
+    def normal_equations(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Chi², gradient of the log likelihood, and Gauss-Newton precision by the full vector."""
+        local = self._split(full)
+        jac = self.renderer.jacobian(*local)
+        jac *= self.weight.view(-1)
+        residual = ((self.data - self.renderer.image(*local)) * self.weight).view(-1)
+        h, g = jac @ jac.T, jac @ residual
+        n = full.shape[0]
+        select = torch.zeros(n, len(self.factor), dtype=full.dtype, device=full.device)
+        select[self.index, torch.arange(len(self.factor), device=full.device)] = self.factor
+        return residual.dot(residual), select @ g, select @ h @ select.T
+
+    def chi2(self, full: torch.Tensor) -> torch.Tensor:
+        """Sum of squared residuals over sigma."""
+        return 2 * (self.const - self.log_prob(full))
+
+
+class _Fused(torch.autograd.Function):
+    """`ImageLikelihood.log_prob` with its gradient found in the forward pass; differentiates twice through the plain function."""
+
+    @staticmethod
+    def forward(ctx: Any, full: torch.Tensor, likelihood: ImageLikelihood) -> torch.Tensor:
+        ctx.likelihood = likelihood
+        if not ctx.needs_input_grad[0]:
+            return likelihood._plain(full)
+        value, grad = likelihood._scored(full)
+        ctx.save_for_backward(full, grad)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        full, g = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            return torch.autograd.grad(ctx.likelihood._plain(full), full, grad, create_graph=True)[0], None
+        return grad * g, None

@@ -1,0 +1,341 @@
+"""Scene: components on images, as a Pyro model and as a flat log density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+
+from bayesjoint.images import Frame, Image
+from bayesjoint.log import log
+from bayesjoint.render.stamp import StampPlan
+from bayesjoint.scene.chart import Chart
+from bayesjoint.scene.layout import build, suggest
+from bayesjoint.scene.likelihood import ImageLikelihood
+from bayesjoint.sky.components import Component, Source
+from bayesjoint.units import to_float
+
+if TYPE_CHECKING:
+    from bayesjoint.infer.fit import Fit
+
+__all__ = ["Scene"]
+
+
+class Scene:
+    """A model of several images of one patch of sky.
+
+    Parameters
+    ----------
+    components : sequence of components
+        Sources, skies.
+    images : Image or sequence of Image
+        Each on its own pixels.
+    reference : SkyCoord, optional
+        Origin of the tangent plane; default, the middle of the first image that has a WCS.
+    device : torch.device or str, optional
+        Where to compute; default CPU.
+    dtype : torch.dtype
+        float64 or float32.
+
+    Raises
+    ------
+    ValueError
+        For no components, names that clash, images that do not overlap, bands that mix calibrated and uncalibrated fluxes.
+    """
+
+    def __init__(self, components: Sequence[Component] | Component, images: Sequence[Image] | Image, *, reference: Any = None, device: Any = None, dtype: torch.dtype = torch.float64) -> None:
+        self._build(components, images, reference, device, dtype, {}, None)
+
+    def _build(self, components: Any, images: Any, reference: Any, device: Any, dtype: torch.dtype, fixed: Mapping[str, float], plans: Mapping[str, Mapping[str, StampPlan]] | None, start: Mapping[str, float] | None = None) -> None:
+        components = [components] if isinstance(components, Component) else list(components)
+        images = [images] if isinstance(images, Image) else list(images)
+        _check(components, images)
+        if dtype not in (torch.float64, torch.float32):
+            raise ValueError(f"A scene's dtype is to be torch.float64 or torch.float32, and {dtype} came.")
+        self.components, self.images = tuple(components), _named(images)
+        self.dtype, self.device = dtype, torch.device("cpu" if device is None else device)
+        if reference is None:
+            reference = next((im.placement.sky_middle for im in self.images if im.placement.wcs is not None), None)
+        self.frame = Frame(reference)
+        self._overlap()
+        for c in self.components:
+            if not any(c.sees(im) for im in self.images):
+                raise ValueError(f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}.")
+        self.layout = build(self.components, self.images, self.frame, fixed)
+        self.chart = Chart(self.layout, self.dtype, self.device)
+        self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
+        self._start = None if start is None else dict(start)
+        self.plans = {k: dict(v) for k, v in plans.items()} if plans is not None else self._plan(self.start)
+        self.likelihoods = [ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device) for im in self.images]
+
+    # -- names and values --------------------------------------------------------------------------------------------
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the latent sites, in the order of the flat vector."""
+        return tuple(self.layout.names)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each site, as text."""
+        return {s.name: s.unit for s in self.layout.sites}
+
+    @property
+    def start(self) -> dict[str, float]:
+        """Values at which a fit begins: the user's, else read from the pixels."""
+        if self._start is None:
+            from bayesjoint.scene.starts import starts
+
+            self._start = starts(self)
+        return dict(self._start)
+
+    def vector(self, values: Mapping[str, Any]) -> torch.Tensor:
+        """Values by site as one tensor in the order of `names`; tensors keep their graph.
+
+        Raises
+        ------
+        ValueError
+            If a site is missing or unknown, or a value is not one number.
+        """
+        unknown = [k for k in values if k not in self.layout.names and k not in self.layout.fixed]
+        if unknown:
+            raise ValueError(f"The scene has no parameter {unknown[0]!r}." + suggest(unknown[0], self.layout.names))
+        missing = [n for n in self.layout.names if n not in values]
+        if missing:
+            raise ValueError(f"Values are to be given for every site, and {missing[0]!r} is missing{' (and others)' if len(missing) > 1 else ''}.")
+        parts = []
+        for site in self.layout.sites:
+            v = values[site.name]
+            if not isinstance(v, torch.Tensor):
+                v = to_float(v, site.unit, site.name)
+            parts.append(torch.as_tensor(v, dtype=self.dtype).to(self.device).reshape(()))
+        return torch.stack(parts) if parts else torch.zeros(0, dtype=self.dtype, device=self.device)
+
+    def constrain(self, z: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Flat vector to values by site (0-d tensors, in arcsec, degree, nJy); keeps the graph."""
+        theta, _ = self.chart.values(z)
+        return dict(zip(self.layout.names, theta.unbind(), strict=True))
+
+    def unconstrain(self, values: Mapping[str, Any]) -> torch.Tensor:
+        """Values by site (tensors, floats or Quantities) to the flat vector."""
+        return self.chart.unconstrain(self.vector(values))
+
+    def full(self, theta: torch.Tensor) -> torch.Tensor:
+        """The sites' values, then the constants: the vector that likelihoods read."""
+        return torch.cat([theta, self._constants])
+
+    # -- densities -----------------------------------------------------------------------------------------------------
+    def model(self) -> None:
+        """Pyro model: one sample site a parameter, and one observed site ``image[name]`` an image."""
+        theta = [pyro.sample(s.name, p) for s, p in zip(self.layout.sites, self.chart.priors, strict=True)]
+        stacked = torch.stack([torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta]) if theta else torch.zeros(0, dtype=self.dtype, device=self.device)
+        full = self.full(stacked)
+        for term in self.likelihoods:
+            pyro.sample(f"image[{term.image.name}]", term.distribution(full), obs=term.raw)
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log likelihood + log prior + log |d values / d z|, with all constants; differentiable.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape (len(names),)
+            In the order of `names`.
+        """
+        theta, t = self.chart.values(z)
+        full = self.full(theta)
+        return self.chart.log_prior(z, theta, t) + sum(term.log_prob(full) for term in self.likelihoods)
+
+    def log_likelihood(self, z: torch.Tensor) -> torch.Tensor:
+        """Log likelihood of each image, in the order of `images`."""
+        full = self.full(self.chart.values(z)[0])
+        return torch.stack([term.log_prob(full) for term in self.likelihoods])
+
+    def log_prior(self, z: torch.Tensor) -> torch.Tensor:
+        """Log prior + log |d values / d z|."""
+        theta, t = self.chart.values(z)
+        return self.chart.log_prior(z, theta, t)
+
+    # -- images of values ---------------------------------------------------------------------------------------------
+    @torch.no_grad()
+    def render(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Model of each image at values by site, in image units."""
+        full = self.full(self.vector(values))
+        return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self.likelihoods}
+
+    def residuals(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """(data - model) / sigma of each image, 0 where masked."""
+        models = self.render(values)
+        return {im.name: np.where(im.valid, (im.data - models[im.name]) / im.sigma, 0.0) for im in self.images}
+
+    def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
+        """Images like the scene's, with the model at `values` and Gaussian noise drawn from `seed`."""
+        rng, models = np.random.default_rng(seed), self.render(values)
+        return [im.replace(data=models[im.name] + rng.standard_normal(im.shape) * im.sigma) for im in self.images]
+
+    # -- other scenes from this one --------------------------------------------------------------------------------------
+    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None) -> Scene:
+        new = object.__new__(Scene)
+        new._build(components or self.components, images or self.images, self.frame.reference, self.device, self.dtype, self.layout.fixed if fixed is None else fixed, plans, start)
+        return new
+
+    def _held(self) -> dict[str, float]:
+        """Sites held by `fixed`, not by the components themselves."""
+        own = {f"{c.name}.{k}" for c in self.components for k, p in c.params.items() if getattr(p, "value", None) is not None}
+        return {k: v for k, v in self.layout.fixed.items() if k.split("[")[0] not in own}
+
+    def fixed(self, values: Mapping[str, Any], sites: Iterable[str]) -> Scene:
+        """A scene like this, with `sites` (names, or a parameter's name for all its bands) held at `values`."""
+        chosen = self._match(sites, self.layout.names)
+        held = {n: to_float(values[n], self.units[n], n) for n in chosen if n in values}
+        missing = [n for n in chosen if n not in values]
+        if missing:
+            raise ValueError(f"There is no value to hold {missing[0]!r} at: add it to the values.")
+        start = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units and k not in held}
+        return self._like(fixed=self._held() | held, plans=self.plans, start={**{k: v for k, v in self.start.items() if k not in held}, **start})
+
+    def free(self, sites: Iterable[str]) -> Scene:
+        """A scene like this, with `sites` that `fixed` held free again."""
+        held = self._held()
+        chosen = self._match(sites, list(held))
+        return self._like(fixed={k: v for k, v in held.items() if k not in chosen}, plans=self.plans, start={**self.start, **{k: held[k] for k in chosen}})
+
+    def subset(self, *, images: Iterable[str] | None = None, components: Iterable[str] | None = None) -> Scene:
+        """The part of this scene with some of its images or components, by name."""
+        kept_images = [im for im in self.images if images is None or im.name in self._match(images, [i.name for i in self.images])]
+        names = None if components is None else self._match(components, [c.name for c in self.components])
+        kept = [c for c in self.components if (names is None or c.name in names) and any(c.sees(im) for im in kept_images)]
+        sites = {n for n in (*self.layout.names, *self.layout.fixed)}
+        held = {k: v for k, v in self._held().items() if k in sites and any(k.startswith(c.name + ".") for c in kept)}
+        labels = {im.name for im in kept_images} | {im.band for im in kept_images}
+        held = {k: v for k, v in held.items() if "[" not in k or k[k.index("[") + 1 : -1] in labels}
+        return self._like(components=kept, images=kept_images, fixed=held)
+
+    def replanned(self, values: Mapping[str, Any]) -> Scene:
+        """A scene like this whose render plan is made for `values`."""
+        values = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units}
+        return self._like(fixed=self._held(), plans=self._plan(values), start=self.start)
+
+    @staticmethod
+    def _match(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for w in [wanted] if isinstance(wanted, str) else wanted:
+            hits = [k for k in known if k == w or k.split("[")[0] == w]
+            if not hits:
+                raise ValueError(f"There is no {w!r} in the scene." + suggest(w, list(known)))
+            found += [h for h in hits if h not in found]
+        return found
+
+    # -- fitting and saving -----------------------------------------------------------------------------------------------
+    def fit(self, start: Mapping[str, Any] | Fit | None = None, *, prior: bool = True, max_iterations: int = 100, progress: bool = True) -> Fit:
+        """Maximise the log density by Levenberg-Marquardt; see `bayesjoint.infer.fit.Fit`.
+
+        Parameters
+        ----------
+        start : mapping of values, or a previous Fit, optional
+            Where to begin; sites that are not in it begin at the automatic start.
+        prior : bool
+            False maximises the likelihood alone, in the same coordinates.
+        max_iterations : int
+            Steps after which to give up, and say so.
+        progress : bool
+            Show a progress bar.
+        """
+        from bayesjoint.infer.fit import fit
+
+        return fit(self, start, prior=prior, max_iterations=max_iterations, progress=progress)
+
+    def describe(self) -> str:
+        """A table of the sites in words: unit, prior, start, images."""
+        from bayesjoint.scene.describe import describe
+
+        return describe(self)
+
+    def save(self, path: Any) -> None:
+        """Write the scene as readable YAML: components, priors, values and render plan; the images are only referred to."""
+        from bayesjoint.scene.saving import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: Any, images: Sequence[Image]) -> Scene:
+        """Read a scene that `save` wrote, on its images."""
+        from bayesjoint.scene.saving import load
+
+        return load(path, images)
+
+    def __repr__(self) -> str:
+        return f"<Scene: {', '.join(c.name for c in self.components)} in {', '.join(im.name for im in self.images)}; {len(self.names)} free parameters>"
+
+    # -- planning ---------------------------------------------------------------------------------------------------------
+    def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:
+        """Value of a component's parameter in an image, from values by site and the constants."""
+        i = self.layout.index[component.name, parameter, image.name]
+        n = len(self.layout.sites)
+        return float(values[self.layout.names[i]]) if i < n else self.layout.constants[i - n]
+
+    def _plan(self, values: Mapping[str, float]) -> dict[str, dict[str, StampPlan]]:
+        plans: dict[str, dict[str, StampPlan]] = {}
+        for im in self.images:
+            plans[im.name] = {}
+            for c in self.components:
+                if isinstance(c, Source) and c.sees(im):
+                    pixel = self.frame.to_pixel(im.placement, *(self.value(c, k, im, values) for k in ("x", "y")))
+                    q = self.value(c, "q", im, values) if any(s.name == "q" for s in c.specs) else 1.0
+                    plans[im.name][c.name] = StampPlan(tuple(round(v, 3) for v in pixel), round(float(np.clip(0.8 * q, 0.0, 1.0)), 3))
+        return plans
+
+    def _overlap(self) -> None:
+        boxes = []
+        for im in self.images:
+            ny, nx = im.shape
+            x, y = self.frame.to_sky(im.placement, [0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
+            boxes.append((x.min(), x.max(), y.min(), y.max()))
+        a = boxes[0]
+        for im, b in zip(self.images[1:], boxes[1:], strict=True):
+            if not np.isfinite(b).all() or b[0] > a[1] or b[1] < a[0] or b[2] > a[3] or b[3] < a[2]:
+                raise ValueError(f"Images {self.images[0].name!r} and {im.name!r} do not overlap on the sky: check their WCS, center= or origin=, or model them in scenes of their own.")
+
+
+def _check(components: Sequence[Any], images: Sequence[Any]) -> None:
+    if not images:
+        raise ValueError("A scene needs at least one image, and none came.")
+    for im in images:
+        if not isinstance(im, Image):
+            raise TypeError(f"A scene's images are to be bayesjoint.Image, and {type(im).__name__} came: make one with Image(...) or Image.read(...).")
+    if not components:
+        raise ValueError("A scene needs at least one component, such as bj.Sersic('galaxy'), and none came.")
+    for c in components:
+        if not isinstance(c, Component):
+            raise TypeError(f"A scene's components are to be sources or skies such as bj.Sersic('galaxy'), and {c!r} came.")
+    names = [c.name for c in components]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two components are named {twice!r}: give each a name of its own.")
+
+
+def _named(images: Sequence[Image]) -> tuple[Image, ...]:
+    """Images with unique names: given ones must not clash, defaults come from the band, numbered where it recurs."""
+    given = [im.name for im in images if im.name is not None]
+    twice = next((n for n in given if given.count(n) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two images are named {twice!r}: give each a name of its own with name=.")
+    out, unnamed = [], [im.band for im in images if im.name is None]
+    count: dict[str, int] = {}
+    for im in images:
+        if im.name is not None:
+            out.append(im)
+            continue
+        name = im.band
+        if unnamed.count(im.band) > 1 or name in given:
+            while True:
+                count[im.band] = count.get(im.band, 0) + 1
+                name = f"{im.band}_{count[im.band]}"
+                if name not in given:
+                    break
+            log.info("An image of band %r without a name is called %r.", im.band, name)
+        new = im.replace(name=name)
+        new.psf = im.psf
+        out.append(new)
+    return tuple(out)

@@ -1,0 +1,272 @@
+"""Starts: where a fit begins, read from the pixels (priors never are).
+
+Sources without a position are found as the brightest blobs of the image where they stand out most; their shapes are
+flux-weighted moments with the PSF's taken off; sizes and Sérsic indices are chosen among a few by chi², with all fluxes and
+skies solved linearly; the best is what Levenberg-Marquardt begins at.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from bayesjoint.images import Image
+from bayesjoint.log import log
+from bayesjoint.sky.components import Radial, Sky, Source
+from bayesjoint.sky.parameters import Param
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["linear_values", "starts"]
+
+INDICES, SIZES = (1.0, 2.0, 4.0), (0.6, 1.0, 1.6)
+
+
+@dataclass
+class Blob:
+    """A patch of light in one image: place and shape in the scene's frame, half-light radius in arcsec, signal-to-noise."""
+
+    x: float
+    y: float
+    q: float
+    pa: float
+    size: float
+    snr: float
+
+
+def starts(scene: Scene) -> dict[str, float]:
+    """Starting value of every site of a scene."""
+    values: dict[str, float] = {}
+    sources = [c for c in scene.components if isinstance(c, Source)]
+    blobs = {im.name: _blobs(im, scene) for im in scene.images}
+    free = {im.name: list(b) for im, b in ((im, blobs[im.name]) for im in scene.images)}
+    for c in sources:
+        seen = [im for im in scene.images if c.sees(im)]
+        blob = _choose(c, seen, blobs, free, scene)
+        for im in seen:
+            for spec in c.specs:
+                i = scene.layout.index[c.name, spec.name, im.name]
+                if i >= len(scene.layout.sites):
+                    continue
+                site = scene.layout.sites[i]
+                if site.name in values:
+                    continue
+                guess = {"x": blob.x, "y": blob.y, "q": blob.q, "pa": blob.pa, "n": 2.0}.get(spec.name, blob.size if spec.unit == "arcsec" else 0.0)
+                values[site.name] = _own(site, guess)
+    for c in scene.components:
+        if isinstance(c, Sky):
+            for im in scene.images:
+                if c.sees(im):
+                    for spec in c.specs:
+                        i = scene.layout.index[c.name, spec.name, im.name]
+                        if i < len(scene.layout.sites):
+                            site = scene.layout.sites[i]
+                            values.setdefault(site.name, _own(site, float(np.median(im.data[im.valid])) if spec.name == "level" else 0.0))
+    return _refine(scene, values)
+
+
+def _own(site: Any, guess: float) -> float:
+    """The user's start, else the guess, moved to where the site's prior and bounds allow it."""
+    if site.start is not None:
+        return site.start
+    lo, hi = site.spec.bounds
+    guess = float(np.clip(guess, lo if np.isfinite(lo) else -np.inf, hi * 0.999 if np.isfinite(hi) and site.spec.name == "q" else hi))
+    if not site.default:
+        prior = site.prior
+        try:
+            mean, sd = float(prior.mean), float(prior.stddev)
+        except (NotImplementedError, AttributeError):
+            mean, sd = float("nan"), float("nan")
+        inside = bool(prior.support.check(torch.tensor(guess))) if prior.support is not None else True
+        if np.isfinite(mean) and np.isfinite(sd) and (not inside or abs(guess - mean) > 3 * sd):
+            return mean
+    return guess
+
+
+def _choose(c: Source, seen: list[Image], blobs: dict[str, list[Blob]], free: dict[str, list[Blob]], scene: Scene) -> Blob:
+    """The blob of a source: nearest to its given position, else the one that stands out most and is not taken yet."""
+    place = _given_position(c, scene)
+    best = max(seen, key=lambda im: max((b.snr for b in blobs[im.name]), default=0.0))
+    candidates = blobs[best.name]
+    if place is not None:
+        near = min(candidates, key=lambda b: np.hypot(b.x - place[0], b.y - place[1]), default=None)
+        if near is not None and np.hypot(near.x - place[0], near.y - place[1]) < max(2 * near.size, 3 * best.pixel_scale):
+            return Blob(*place, near.q, near.pa, near.size, near.snr)
+        return Blob(*place, 0.7, 45.0, 3 * best.pixel_scale, 0.0)
+    pool = free[best.name] or candidates
+    if not pool:
+        x, y = (float(v) for v in scene.frame.to_sky(best.placement, *best.placement.middle))
+        log.info("%s: nothing stands out of the noise of %s; the fit begins at the image's middle.", c.name, best.name)
+        return Blob(x, y, 0.7, 45.0, max(3 * best.pixel_scale, 0.05 * best.pixel_scale * min(best.shape)), 0.0)
+    blob = pool[0]
+    if _owns_position(c):
+        for name in free:
+            free[name] = [b for b in free[name] if np.hypot(b.x - blob.x, b.y - blob.y) > max(blob.size, 2 * best.pixel_scale)]
+    return blob
+
+
+def _owns_position(c: Source) -> bool:
+    return all(isinstance(c.params.get(k, Param()), Param) for k in ("x", "y"))
+
+
+def _given_position(c: Source, scene: Scene) -> tuple[float, float] | None:
+    if c.position is not None:
+        return scene.frame.offset(c.position)
+    pair = []
+    for k in ("x", "y"):
+        given = c.params.get(k)
+        while given is not None and not isinstance(given, Param):  # follow the link
+            owner, key = given.component, given.name
+            if owner.position is not None:
+                return scene.frame.offset(owner.position)
+            given = owner.params.get(key)
+        if given is None:
+            return None
+        v = given.value if given.value is not None else given.start
+        if v is None and given.prior is not None:
+            try:
+                v = float(given.prior.mean)
+            except (NotImplementedError, AttributeError):
+                v = None
+        if v is None:
+            return None
+        pair.append(float(v))
+    return pair[0], pair[1]
+
+
+def _blobs(im: Image, scene: Scene) -> list[Blob]:
+    """Light that stands out of an image, most significant first."""
+    weight = im.valid / im.variance
+    sky = float(np.median(im.data[im.valid]))
+    border = np.concatenate([im.data[k][im.valid[k]] for k in (np.s_[:3], np.s_[-3:])] + [im.data[:, k][im.valid[:, k]] for k in (np.s_[:3], np.s_[-3:])])
+    if border.size > 20:
+        sky = min(sky, float(np.median(border)))
+    width = (im.psf.fwhm if im.psf is not None else 1.5) / 2.355
+    width = max(width, 1.0)
+    signal, norm = (ndimage.gaussian_filter(a, width, mode="constant") for a in ((im.data - sky) * weight, weight))
+    kernel = np.zeros((2 * int(4 * width) + 3,) * 2)
+    kernel[kernel.shape[0] // 2, kernel.shape[1] // 2] = 1
+    gain = np.sqrt((ndimage.gaussian_filter(kernel, width) ** 2).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.where(norm > 1e-3 * norm.max(), signal / np.sqrt(norm) / gain, 0.0)
+    level = 5.0 if (snr > 5).any() else 3.0
+    labels, count = ndimage.label(snr > level)
+    found = []
+    for k in range(1, count + 1):
+        where = (labels == k) & im.valid
+        if where.sum() < 4:
+            continue
+        found += [b for b in [_measure(im, scene, where, sky, width)] if b is not None]
+    return sorted(found, key=lambda b: -b.snr)
+
+
+def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: float) -> Blob | None:
+    light = np.where(where, np.clip(im.data - sky, 0, None), 0.0)
+    total = light.sum()
+    if not total > 0:
+        return None
+    j, i = np.nonzero(where)
+    f = light[j, i]
+    # the peak of the smoothed light: steadier than the centroid where a neighbour shares the patch
+    smooth = np.where(where, ndimage.gaussian_filter(light, width), 0)
+    py, px = np.unravel_index(smooth.argmax(), smooth.shape)
+    near = np.hypot(i - px, j - py) < 3 * width
+    cx, cy = ((f * near * v).sum() / max((f * near).sum(), 1e-300) for v in (i, j))
+    r = np.hypot(i - cx, j - cy)
+    order = np.argsort(r)
+    half = r[order][np.searchsorted(np.cumsum(f[order]), 0.5 * total)]
+    window = np.exp(-0.5 * (r / max(2 * half, 2 * width)) ** 2)
+    g = f * window
+    mxx, myy, mxy = ((g * a).sum() / g.sum() for a in ((i - cx) ** 2, (j - cy) ** 2, (i - cx) * (j - cy)))
+    floor = 0.25 * min(mxx, myy)
+    jac = scene.frame.jacobian(im.placement, cx, cy)
+    cov = jac @ np.array([[max(mxx - width**2, floor), mxy], [mxy, max(myy - width**2, floor)]]) @ jac.T
+    val, vec = np.linalg.eigh(cov)
+    val = np.clip(val, 1e-12, None)
+    x, y = (float(v) for v in scene.frame.to_sky(im.placement, cx, cy))
+    size = np.sqrt(max(half**2 - 1.39 * width**2, 0.1 * half**2, 0.04)) * im.pixel_scale
+    q = float(np.clip(np.sqrt(val[0] / val[1]), 0.15, 0.95))
+    # significance, lowered towards the edge of the image: the target is more often in its middle
+    off = np.hypot(cx - im.placement.middle[0], cy - im.placement.middle[1]) / (0.5 * min(im.shape))
+    snr = float((im.data - sky)[j, i].sum() / np.sqrt(im.variance[j, i].sum()) * np.exp(-0.5 * (off / 0.6) ** 2))
+    return Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size / np.sqrt(q), snr)
+
+
+def linear_values(scene: Scene, values: dict[str, float], jacobians: bool = False) -> tuple[dict[str, float], float]:
+    """Solve fluxes and skies for given structure, by weighted least squares with their priors; returns values and chi² + penalty."""
+    names = scene.layout.names
+    linear = [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and (s.start is None) and type(s.prior).__name__ == "Normal"]
+    if not linear:
+        return dict(values), float("nan")
+    theta = scene.vector(values).detach().clone()
+    theta[linear] = 0.0
+    full = scene.full(theta)
+    prior = [scene.chart.priors[i] for i in linear]
+    h = np.diag([float(p.scale) ** -2 for p in prior])
+    g = np.array([float(p.loc) * float(p.scale) ** -2 for p in prior])
+    chi2 = 0.0
+    with torch.no_grad():
+        for term in scene.likelihoods:
+            local, sky = term._split(full)
+            base = ((term.data - term.renderer.image(local, sky)) * term.weight).view(-1)
+            columns, where = [], []
+            unit_local = [v.clone() for v in local]
+            position = 0
+            for k, v in enumerate(local):
+                for slot, tensor in ((position + len(v) - 1, v),):
+                    site = int(term.index[slot])
+                    if site in linear:
+                        for w in unit_local:
+                            w[-1] = 0.0
+                        unit_local[k][-1] = 1.0
+                        columns.append((term.renderer.image(unit_local, [s * 0 for s in sky]) * term.weight).view(-1) * term.factor[slot])
+                        where.append(linear.index(site))
+                position += len(v)
+            for s in sky:
+                basis = [torch.ones_like(term.data), term.renderer.cols.expand_as(term.data), term.renderer.rows.expand_as(term.data)]
+                for m in range(len(s)):
+                    site = int(term.index[position + m])
+                    if site in linear:
+                        columns.append((basis[m] * term.weight).reshape(-1) * term.factor[position + m])
+                        where.append(linear.index(site))
+                position += len(s)
+            chi2 += float(base @ base)
+            if columns:
+                a = torch.stack(columns)
+                gram, right = (a @ a.T).cpu().double().numpy(), (a @ base).cpu().double().numpy()
+                np.add.at(h, (np.array(where)[:, None], np.array(where)), gram)
+                np.add.at(g, np.array(where), right)
+    scale = 1 / np.sqrt(np.diag(h))
+    x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
+    out = dict(values)
+    out.update({names[i]: float(v) for i, v in zip(linear, x, strict=True)})
+    return out, chi2 - float(g @ x)
+
+
+def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
+    """Choose sizes and indices among a few by chi², in the image where each source is clearest, with linear fluxes."""
+    plain = scene._like(plans=scene._plan(values), start=values)
+    best, chi2 = linear_values(plain, values)
+    if not np.isfinite(chi2):
+        return best
+    for c in scene.components:
+        if not isinstance(c, Radial):
+            continue
+        sites = {k: [s for s in scene.layout.sites if s.parameter == f"{c.name}.{k}" and s.start is None] for k in ("n", "r_eff")}
+        if not any(sites.values()):
+            continue
+        tried = dict(best)
+        for n, f in itertools.product(INDICES if sites["n"] and sites["n"][0].default else (None,), SIZES if sites["r_eff"] else (None,)):
+            trial = dict(tried)
+            trial.update({s.name: n for s in sites["n"] if n is not None})
+            trial.update({s.name: tried[s.name] * f for s in sites["r_eff"] if f is not None})
+            trial, value = linear_values(plain, trial)
+            if value < chi2:
+                best, chi2 = trial, value
+    return best

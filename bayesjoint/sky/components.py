@@ -1,0 +1,137 @@
+"""Components of a scene: sources of light, and the sky. A component names its parameters in a table of specs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from bayesjoint.sky.parameters import Param, Ref, Spec, as_param
+from bayesjoint.sky.profiles import sersic, sersic_derivatives
+
+__all__ = ["Component", "Point", "Sersic", "Sky", "Source"]
+
+X = Spec("x", "arcsec", "position to the East of the frame's origin")
+Y = Spec("y", "arcsec", "position to the North of the frame's origin")
+Q = Spec("q", "", "axis ratio, minor over major", bounds=(0.02, 1.0))
+PA = Spec("pa", "deg", "position angle of the major axis, East of North, in [0, 180)")
+FLUX = Spec("flux", "flux", "total flux", per="band")
+
+
+class Component:
+    """What a scene is made of: a name, a table of parameters, and the images it concerns.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of its sites, unique in a scene.
+    images, bands : sequence of str, optional
+        Restrict it to images of these names, or of these bands.
+    **params
+        Its parameters, each a Pyro distribution (its prior), a number or Quantity (held fixed), another component's
+        parameter (shared), or ``bj.Param(...)``.
+    """
+
+    specs: ClassVar[tuple[Spec, ...]] = ()
+
+    def __init__(self, name: str, *, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+        name = str(name)
+        if not name or any(c in name for c in "/[]") or not name.isprintable():
+            raise ValueError(f"A component's name is to be a short text without '/', '[' or ']', and {name!r} came.")
+        self.name = name
+        self.images = None if images is None else tuple([images] if isinstance(images, str) else images)
+        self.bands = None if bands is None else tuple([bands] if isinstance(bands, str) else bands)
+        self.params: dict[str, Param | Ref] = {}
+        known = {s.name: s for s in self.specs}
+        for key, given in params.items():
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f" Did you mean {near[0]!r}?" if near else ""
+                raise TypeError(f"{type(self).__name__} {name!r} has no parameter {key!r}; it has {', '.join(known)}.{hint}")
+            self.params[key] = as_param(given, known[key], f"{name}.{key}")
+
+    def spec(self, name: str) -> Spec:
+        """The spec of one parameter."""
+        return next(s for s in self.specs if s.name == name)
+
+    def sees(self, image: Any) -> bool:
+        """Whether the component concerns an image."""
+        return (self.images is None or image.name in self.images) and (self.bands is None or image.band in self.bands)
+
+    def __getattr__(self, key: str) -> Ref:
+        if any(s.name == key for s in type(self).specs):
+            return Ref(self, key)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}; its parameters are {', '.join(s.name for s in type(self).specs)}")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+
+class Source(Component):
+    """A source of light: it has a position and a flux.
+
+    Parameters
+    ----------
+    position : SkyCoord or (x, y) in arcsec, optional
+        Where a fit begins; the prior stays the default one.
+    """
+
+    def __init__(self, name: str, *, position: Any = None, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+        super().__init__(name, images=images, bands=bands, **params)
+        self.position = position
+
+
+class Radial(Source):
+    """A source whose brightness depends on the elliptical radius alone: a profile, and the names of its parameters."""
+
+    profile: ClassVar[Callable[..., Any]]
+    derivatives: ClassVar[Callable[..., Any]]
+    profile_params: ClassVar[tuple[str, ...]] = ()
+
+
+class Sersic(Radial):
+    """Sérsic (1963) profile; `r_eff` is the semi-major axis of the ellipse that holds half the light."""
+
+    specs = (
+        X, Y, Q, PA,
+        Spec("n", "", "Sérsic index", bounds=(0.2, 12.0)),
+        Spec("r_eff", "arcsec", "half-light semi-major axis", bounds=(1e-4, 1e5)),
+        FLUX,
+    )  # fmt: skip
+    profile = staticmethod(sersic)
+    derivatives = staticmethod(sersic_derivatives)
+    profile_params = ("n", "r_eff")
+
+
+class Point(Source):
+    """Point source: a star, a supernova, an active nucleus."""
+
+    specs = (X, Y, FLUX)
+
+
+class Sky(Component):
+    """Background of each image: a constant (order 0) or a plane (order 1), in image units per pixel.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of its sites.
+    order : {0, 1}
+        1 adds slopes along the image's own pixel axes, in image units per pixel and pixel, about its middle.
+    """
+
+    specs = (Spec("level", "image", "background at the image's middle", per="image"),)
+    plane = (*specs, Spec("slope_x", "image", "change from pixel to pixel along x", per="image"), Spec("slope_y", "image", "change from pixel to pixel along y", per="image"))
+
+    def __init__(self, name: str = "sky", *, order: int = 0, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+        if order not in (0, 1):
+            raise ValueError(f"A Sky's order is to be 0 (constant) or 1 (plane), and {order!r} came.")
+        self.order = order
+        if order:
+            self.specs = self.plane
+        super().__init__(name, images=images, bands=bands, **params)
+
+    def __getattr__(self, key: str) -> Ref:
+        if any(s.name == key for s in self.__dict__.get("specs", type(self).specs)):
+            return Ref(self, key)
+        raise AttributeError(f"'Sky' object has no attribute {key!r}")

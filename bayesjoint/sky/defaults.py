@@ -1,0 +1,80 @@
+"""Default priors: proper, from geometry and noise alone, never from pixel values nor the image's count unit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+
+from bayesjoint.images import Frame, Image
+from bayesjoint.sky.parameters import Spec
+from bayesjoint.sky.priors import Angle, AxisRatio
+
+__all__ = ["Geometry", "default_prior"]
+
+WIDE = 1e4
+"""Width of the flux and sky priors in units of the noise: of the whole image for a flux, of one pixel for a level."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Extent and resolution of a set of images, in arcsec of the scene's frame."""
+
+    center: tuple[float, float]
+    half_size: float
+    finest: float
+
+    @classmethod
+    def of(cls, images: Sequence[Image], frame: Frame) -> Geometry:
+        """Measure the images' outlines."""
+        xs, ys = [], []
+        for im in images:
+            ny, nx = im.shape
+            x, y = frame.to_sky(im.placement, [-0.5, nx - 0.5, -0.5, nx - 0.5], [-0.5, -0.5, ny - 0.5, ny - 0.5])
+            xs.extend(x)
+            ys.extend(y)
+        center = (min(xs) + max(xs)) / 2, (min(ys) + max(ys)) / 2
+        half = max(max(xs) - min(xs), max(ys) - min(ys)) / 2
+        return cls(center, float(half), min(im.pixel_scale for im in images))
+
+
+def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> Any:
+    """Return the default prior of one site.
+
+    Parameters
+    ----------
+    spec : Spec
+        The parameter.
+    images : sequence of Image
+        The images that the site concerns.
+    geometry : Geometry
+        Of all the scene's images.
+    """
+    f64 = torch.float64
+
+    def t(v: float) -> torch.Tensor:
+        return torch.tensor(v, dtype=f64)
+
+    noise = [float(np.median(im.sigma[im.valid])) for im in images]
+    if spec.name in ("x", "y"):
+        return dist.Normal(t(geometry.center[spec.name == "y"]), t(geometry.half_size))
+    if spec.name == "q":
+        return AxisRatio(t(0.75))
+    if spec.unit == "deg":
+        return Angle(t(180.0))
+    if spec.name == "n":
+        return dist.LogNormal(t(np.log(2.0)), t(0.6))
+    if spec.unit == "arcsec":
+        lo, hi = 0.25 * geometry.finest, geometry.half_size
+        return dist.LogNormal(t(0.5 * np.log(lo * hi)), t(max(1.0, np.log(hi / lo) / 4)))
+    if spec.unit == "flux":
+        whole = min(s * np.sqrt(im.valid.sum()) / im.unit_flux for s, im in zip(noise, images, strict=True))
+        return dist.Normal(t(0.0), t(WIDE * float(whole)))
+    if spec.unit == "image":
+        scale = noise[0] if spec.name == "level" else noise[0] / max(images[0].shape)
+        return dist.Normal(t(0.0), t(WIDE * scale))
+    raise ValueError(f"The parameter {spec.name!r} has no default prior: give it one.")

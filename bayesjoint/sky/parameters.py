@@ -1,0 +1,103 @@
+"""Parameters of a component: what a spec says of one, and the ways in which a user may give it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from bayesjoint.units import to_float
+
+if TYPE_CHECKING:
+    from bayesjoint.sky.components import Component
+
+__all__ = ["Param", "Ref", "Spec", "as_param", "start"]
+
+Per = Literal["scene", "band", "image"]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one parameter of a component is.
+
+    Parameters
+    ----------
+    name, unit, doc : str
+        The name, the unit ("arcsec", "deg", "flux", "image", or "" for none), and a line on its meaning.
+    per : {"scene", "band", "image"}
+        What it is shared by, unless the user says otherwise.
+    bounds : (float, float)
+        Values within which the parameter has a meaning; starts are clipped to them.
+    """
+
+    name: str
+    unit: str
+    doc: str
+    per: Per = "scene"
+    bounds: tuple[float, float] = (-float("inf"), float("inf"))
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A parameter of a component, to be shared: ``bj.Exponential("disc", x=bulge.x)`` makes it the very same site."""
+
+    component: Component
+    name: str
+
+    def __repr__(self) -> str:
+        return f"{self.component.name}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Param:
+    """How a parameter is given: a prior, a start, what it is shared by, or a fixed value.
+
+    Parameters
+    ----------
+    prior : Pyro distribution, optional
+        Prior of each site, in the parameter's unit. None: the default, which depends on geometry and noise alone.
+    start : float or Quantity, optional
+        Where a fit begins. None: read from the pixels.
+    per : {"scene", "band", "image"}, optional
+        One site for the scene, for each band, or for each image. None: the parameter's own default.
+    value : float or Quantity, optional
+        Hold the parameter at this value.
+    """
+
+    prior: Any = None
+    start: Any = None
+    per: Per | None = None
+    value: Any = None
+
+    def __post_init__(self) -> None:
+        if self.prior is not None:
+            if not isinstance(self.prior, torch.distributions.Distribution):
+                raise TypeError(f"A prior is to be a Pyro distribution such as pyro.distributions.Normal(0, 1), and {self.prior!r} came.")
+            if tuple(self.prior.batch_shape) or tuple(self.prior.event_shape):
+                raise ValueError(f"A prior is to be of one number, and {self.prior!r} is of shape {tuple(self.prior.batch_shape + self.prior.event_shape)}.")
+            if self.value is not None:
+                raise ValueError("A parameter is either held at a value or has a prior, and both came.")
+        if self.per not in (None, "scene", "band", "image"):
+            raise ValueError(f"per is to be 'scene', 'band' or 'image', and {self.per!r} came.")
+
+
+def start(value: Any) -> Param:
+    """Keep a parameter's default prior and start the fit at `value` (a number, or a Quantity)."""
+    return Param(start=value)
+
+
+def as_param(given: Any, spec: Spec, where: str) -> Param | Ref:
+    """Turn what the user gave for a parameter into a `Param` or a `Ref`, with numbers in the spec's unit."""
+    if isinstance(given, Ref):
+        return given
+    if isinstance(given, torch.distributions.Distribution):
+        return Param(prior=given)
+    unit = {"flux": "nJy", "image": "image units"}.get(spec.unit, spec.unit)
+    if isinstance(given, Param):
+        value = None if given.value is None else to_float(given.value, unit, where)
+        begin = None if given.start is None else to_float(given.start, unit, where)
+        return Param(prior=given.prior, start=begin, per=given.per, value=value)
+    if isinstance(given, str | bool) or callable(given):
+        raise TypeError(f"{where} is to be a prior, a number, another component's parameter or bj.Param(...), and {given!r} came.")
+    return Param(value=to_float(given, unit, where))

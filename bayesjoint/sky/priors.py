@@ -1,0 +1,101 @@
+"""Priors: the two distributions that Pyro lacks, and the recasting of any prior to a scene's dtype and device."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch.distributions import constraints
+
+__all__ = ["Angle", "AxisRatio", "recast"]
+
+
+class AxisRatio(dist.TorchDistribution):
+    r"""Axis ratio of an ellipse whose ellipticity vector :math:`-\ln q\,(\cos 2\,\mathrm{pa}, \sin 2\,\mathrm{pa})` is isotropic Normal.
+
+    :math:`-\ln q` is then Rayleigh with `scale`, and :math:`p(q) \to 0` at both ends: no pile-up on q = 1.
+
+    Parameters
+    ----------
+    scale : float
+        Standard deviation of each component of the vector.
+    """
+
+    arg_constraints = {"scale": constraints.positive}
+    support = constraints.unit_interval
+
+    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
+        self.scale = torch.as_tensor(scale, dtype=torch.get_default_dtype()) if not isinstance(scale, torch.Tensor) else scale
+        super().__init__(self.scale.shape, validate_args=validate_args)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:  # noqa: B008
+        """Draw q."""
+        shape = self._extended_shape(sample_shape)
+        e = torch.rand(shape, dtype=self.scale.dtype, device=self.scale.device)
+        return torch.exp(-self.scale * torch.sqrt(-2 * torch.log1p(-e)))
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Log density of q."""
+        eta = -torch.log(value)
+        return torch.log(eta) - 2 * torch.log(self.scale) - torch.log(value) - 0.5 * (eta / self.scale) ** 2
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> AxisRatio:
+        """Expand, as every Pyro distribution does."""
+        return AxisRatio(self.scale.expand(batch_shape), validate_args=False)
+
+
+class Angle(dist.TorchDistribution):
+    """Flat on a circle of `period`, with density 1/period everywhere: real support, so that no sampler meets a wall.
+
+    Parameters
+    ----------
+    period : float
+        The period in degrees.
+    """
+
+    arg_constraints = {"period": constraints.positive}
+    support = constraints.real
+
+    def __init__(self, period: Any = 180.0, validate_args: bool | None = None) -> None:
+        self.period = torch.as_tensor(period, dtype=torch.get_default_dtype()) if not isinstance(period, torch.Tensor) else period
+        super().__init__(self.period.shape, validate_args=validate_args)
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:  # noqa: B008
+        """Draw an angle in [0, period)."""
+        return self.period * torch.rand(self._extended_shape(sample_shape), dtype=self.period.dtype, device=self.period.device)
+
+    rsample = sample
+
+    def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+        """Log density, the same everywhere."""
+        return -torch.log(self.period).expand(value.shape) + 0 * value
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Angle:
+        """Expand, as every Pyro distribution does."""
+        return Angle(self.period.expand(batch_shape), validate_args=False)
+
+
+def recast(prior: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Return a copy of a distribution whose every tensor has `dtype` and lies on `device`; validation is left to the user's own."""
+    return _recast(prior, dtype, device, {})
+
+
+def _recast(item: Any, dtype: torch.dtype, device: torch.device, seen: dict[int, Any]) -> Any:
+    if id(item) in seen:
+        return seen[id(item)]
+    if isinstance(item, torch.Tensor):
+        return item.detach().to(device=device, dtype=dtype if item.is_floating_point() else item.dtype)
+    if isinstance(item, list | tuple) and type(item) in (list, tuple):
+        return type(item)(_recast(i, dtype, device, seen) for i in item)
+    if isinstance(item, torch.distributions.Distribution | torch.distributions.transforms.Transform):
+        new = copy.copy(item)
+        seen[id(item)] = new
+        for key, value in vars(item).items():
+            if key not in ("_cached_x_y", "_inv"):
+                object.__setattr__(new, key, _recast(value, dtype, device, seen))
+        if isinstance(new, torch.distributions.Distribution):
+            new._validate_args = False
+        return new
+    return item
