@@ -268,6 +268,15 @@ class Scene:
     def __repr__(self) -> str:
         return f"<Scene: {', '.join(c.name for c in self.components)} in {', '.join(im.name for im in self.images)}; {len(self.names)} free parameters>"
 
+    def _freeze(self, priors: Mapping[str, Any]) -> None:
+        """Take priors by site as they are given, in place of the defaults."""
+        missing = [n for n in self.layout.names if n not in priors]
+        if missing:
+            raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
+        for site in self.layout.sites:
+            site.prior = priors[site.name]
+        self.chart = Chart(self.layout, self.dtype, self.device)
+
     # -- planning ---------------------------------------------------------------------------------------------------------
     def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:
         """Value of a component's parameter in an image, from values by site and the constants."""

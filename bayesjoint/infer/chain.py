@@ -1,0 +1,150 @@
+"""Chain: one Markov chain of Pyro's NUTS kernel, whose draws and state are written down as they come."""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro
+import torch
+from pyro.infer.mcmc.nuts import NUTS
+
+__all__ = ["STATS", "ChainTask", "run_chain"]
+
+STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps")
+"""What is kept of each draw beside its z and log likelihoods."""
+
+
+@dataclass
+class ChainTask:
+    """What a chain needs: the scene and its whitening, a start, numbers, and where to write."""
+
+    scene: Any
+    center: torch.Tensor
+    lower: torch.Tensor
+    chain: int
+    seed: int
+    draws: int
+    warmup: int
+    target_accept: float
+    folder: str
+    threads: int | None
+
+    @property
+    def rows(self) -> pathlib.Path:
+        """File of finished draws, float64 rows of (z, log likelihoods, stats)."""
+        return pathlib.Path(self.folder) / f"chain_{self.chain}.rows"
+
+    @property
+    def state(self) -> pathlib.Path:
+        """File with the state after the last finished draw."""
+        return pathlib.Path(self.folder) / f"chain_{self.chain}.npz"
+
+    @property
+    def width(self) -> int:
+        """Numbers in a row."""
+        return len(self.scene.names) + len(self.scene.images) + len(STATS)
+
+    def done(self) -> int:
+        """Draws finished so far."""
+        return self.rows.stat().st_size // (8 * self.width) if self.rows.exists() else 0
+
+
+class _Kernel(NUTS):
+    """Pyro's NUTS, which notes each transition's energy."""
+
+    energy: float | None = None
+
+    def _kinetic_energy(self, r_unscaled: Any) -> Any:
+        e = super()._kinetic_energy(r_unscaled)
+        if self.energy is None:
+            self.energy = float(e)
+        return e
+
+    def sample(self, params: Any) -> Any:
+        self.energy = None
+        before = self._potential_energy_last
+        out = super().sample(params)
+        self.energy += float(before) if before is not None else float("nan")
+        return out
+
+
+def run_chain(task: ChainTask) -> None:
+    """Run (or go on with) one chain to its end; draws land in `task.rows`.
+
+    The same seed gives the same draws, whether or not the chain was stopped on the way.
+    """
+    if task.threads is not None:
+        torch.set_num_threads(task.threads)
+    scene, center, lower = task.scene, task.center, task.lower
+    calls = 0
+
+    def potential(params: dict[str, torch.Tensor]) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        value = -scene.log_density(center + lower @ params["y"])
+        return torch.where(torch.isfinite(value), value, torch.full_like(value, float("inf")))
+
+    with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
+        torch.manual_seed(task.seed)
+        saved = _read_state(task)
+        if saved is None:
+            y = 0.5 * torch.randn(len(center), dtype=scene.dtype).to(scene.device)
+            kernel, warmup = _kernel(potential, task.target_accept, 1.0, adapt=task.warmup > 0), task.warmup
+            first, warmup_steps = 0, 0
+            task.rows.write_bytes(b"")
+        else:
+            y = torch.as_tensor(saved["y"], dtype=scene.dtype).to(scene.device)
+            kernel, warmup = _kernel(potential, task.target_accept, float(saved["step_size"]), adapt=False), 0
+            first, warmup_steps = int(saved["done"]), int(saved["warmup_steps"])
+            with task.rows.open("r+b") as f:
+                f.truncate(first * 8 * task.width)
+        kernel.initial_params = {"y": y}
+        kernel.setup(warmup)
+        if saved is not None:
+            torch.set_rng_state(torch.as_tensor(saved["rng"], dtype=torch.uint8))
+        params = kernel.initial_params
+        for _ in range(warmup):
+            params = kernel.sample(params)
+        if saved is None:
+            warmup_steps = calls
+        with task.rows.open("ab") as out:
+            for k in range(first, task.draws):
+                before, divergences = calls, len(kernel._divergences)
+                mean_accept = kernel._mean_accept_prob
+                params = kernel.sample(params)
+                t = kernel._t - warmup
+                accept = kernel._mean_accept_prob * t - (mean_accept * (t - 1) if t > 1 else 0.0)
+                z = center + lower @ params["y"].detach()
+                with torch.no_grad():
+                    ll = scene.log_likelihood(z)
+                    lp = float(ll.sum() + scene.log_prior(z))
+                stats = [lp, kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
+                row = np.concatenate([z.cpu().double().numpy(), ll.cpu().double().numpy(), np.array(stats, dtype=float)])
+                out.write(row.tobytes())
+                out.flush()
+                _write_state(task, y=params["y"].detach().cpu().numpy(), step_size=kernel.step_size, rng=torch.get_rng_state().numpy(), done=k + 1, warmup_steps=warmup_steps)
+
+
+def _kernel(potential: Any, target: float, step: float, adapt: bool) -> _Kernel:
+    return _Kernel(potential_fn=potential, step_size=step, adapt_step_size=adapt, adapt_mass_matrix=False, target_accept_prob=target, max_tree_depth=8)
+
+
+def _write_state(task: ChainTask, **state: Any) -> None:
+    buffer = io.BytesIO()
+    np.savez(buffer, **state)
+    temporary = task.state.with_suffix(".tmp")
+    temporary.write_bytes(buffer.getvalue())
+    os.replace(temporary, task.state)
+
+
+def _read_state(task: ChainTask) -> dict[str, np.ndarray] | None:
+    if not task.state.exists() or not task.rows.exists():
+        return None
+    with np.load(task.state, allow_pickle=False) as f:
+        saved = {k: f[k] for k in f.files}
+    return saved if int(saved["done"]) <= task.done() else None

@@ -1,0 +1,40 @@
+"""From flat draws to a Posterior: values, log likelihoods, and importance weights against the exact density."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["densities", "k_threshold", "values_of"]
+
+
+@torch.no_grad()
+def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log density of each flat draw, shape (s,), and its log likelihood by image, shape (s, images)."""
+    lp, ll = np.empty(len(z)), np.empty((len(z), len(scene.images)))
+    for k, row in enumerate(z):
+        x = torch.as_tensor(row, dtype=scene.dtype).to(scene.device)
+        by_image = scene.log_likelihood(x)
+        ll[k] = by_image.cpu().double().numpy()
+        lp[k] = float(by_image.sum() + scene.log_prior(x))
+    return np.where(np.isfinite(lp), lp, -np.inf), ll
+
+
+@torch.no_grad()
+def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
+    """Values of the sites at flat draws (s, n)."""
+    out = np.empty_like(z)
+    for k, row in enumerate(z):
+        out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
+    return out
+
+
+def k_threshold(size: int) -> float:
+    """Pareto k above which importance weights of `size` draws are not to be trusted (Vehtari et al. 2024, JMLR 25, 72)."""
+    return min(1 - 1 / math.log10(max(size, 11)), 0.7)

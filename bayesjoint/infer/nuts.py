@@ -1,0 +1,125 @@
+"""NUTS: chains of Pyro's kernel in whitened coordinates, side by side in processes of their own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pathlib
+import tempfile
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesjoint.infer.chain import STATS, ChainTask, run_chain
+from bayesjoint.infer.draws import values_of
+from bayesjoint.infer.laplace import _check
+
+if TYPE_CHECKING:
+    from bayesjoint.infer.fit import Fit
+    from bayesjoint.posterior.posterior import Posterior
+
+__all__ = ["nuts"]
+
+
+def nuts(fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress: bool, checkpoint: Any, target_accept: float, workers: int | None) -> Posterior:
+    """Sample the posterior.
+
+    In coordinates whitened by the fit's covariance the posterior is nearly a unit Normal: the kernel's mass is the identity,
+    warm-up adapts the step size alone, and few gradients make a draw (Hoffman & Gelman 2014, JMLR 15, 1593).
+
+    Parameters
+    ----------
+    fit : Fit
+        Start and whitening.
+    draws, warmup, chains, seed : int
+        Draws kept and warm-up steps of each chain, number of chains, seed of all of them.
+    progress : bool
+        Show a bar over all chains.
+    checkpoint : path, optional
+        Folder to which draws are written as they come; a run that was cut off goes on from there, to the same result.
+    target_accept : float
+        Acceptance at which the step size aims.
+    workers : int, optional
+        Processes at a time; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after another.
+
+    Returns
+    -------
+    Posterior
+    """
+    from bayesjoint.posterior.posterior import Posterior
+
+    _check(draws, seed)
+    for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
+        if int(value) != value or value < least:
+            raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
+    scene, lower = fit.scene, fit.whitening()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(chains, cores) if workers is None else max(1, int(workers))
+    if scene.device.type != "cpu":
+        workers = 1
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
+        folder.mkdir(parents=True, exist_ok=True)
+        _claim(folder, fit, draws, warmup, chains, seed, target_accept)
+        seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
+        tasks = [ChainTask(scene, fit.z, lower, c, seeds[c], draws, warmup, target_accept, str(folder), max(1, cores // workers) if workers > 1 else None) for c in range(chains)]
+        _run(tasks, workers, progress)
+        rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
+    n, i = len(scene.names), len(scene.images)
+    stats = {k: rows[:, :, n + i + s] for s, k in enumerate(STATS)}
+    warm = stats.pop("warmup_steps")[:, 0]
+    stats["diverging"] = stats["diverging"] > 0
+    theta = values_of(scene, rows[:, :, :n].reshape(-1, n)).reshape(chains, draws, n)
+    info = {"sampler": "nuts", "seed": int(seed), "warmup": int(warmup), "gradients": int(stats["n_steps"].sum() + warm.sum())}
+    return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
+
+
+def _claim(folder: pathlib.Path, fit: Fit, draws: int, warmup: int, chains: int, seed: int, target: float) -> None:
+    """Refuse to go on in a folder that belongs to another run."""
+    data = hashlib.sha256()
+    for im in fit.scene.images:
+        data.update(im.data.tobytes())
+        data.update(im.variance.tobytes())
+    data.update(fit.z.cpu().numpy().tobytes())
+    run = {"names": list(fit.names), "seed": int(seed), "warmup": int(warmup), "target_accept": target, "dtype": str(fit.scene.dtype), "scene": data.hexdigest()}
+    card = folder / "run.json"
+    if card.exists():
+        old = json.loads(card.read_text())
+        differ = [k for k in run if old.get(k) != run[k]]
+        if differ:
+            raise ValueError(f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one.")
+    card.write_text(json.dumps(run))
+
+
+def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
+    from tqdm.auto import tqdm
+
+    total = sum(t.draws for t in tasks)
+    with tqdm(total=total, desc="NUTS", disable=not progress, leave=False) as bar:
+        if workers == 1:
+            for t in tasks:
+                run_chain(t)
+                bar.update(sum(x.done() for x in tasks) - bar.n)
+            return
+        from loky import get_reusable_executor
+
+        executor = get_reusable_executor(max_workers=workers, timeout=60)
+        futures: list[Future] = [executor.submit(run_chain, t) for t in tasks]
+        waiting = set(range(len(futures)))
+        try:
+            while waiting:
+                for k in sorted(waiting):
+                    try:
+                        futures[k].result(timeout=0.2)
+                        waiting.discard(k)
+                    except TimeoutError:
+                        if futures[k].done():
+                            raise
+                bar.update(max(0, sum(min(t.done(), t.draws) for t in tasks) - bar.n))
+        except BaseException:
+            executor.shutdown(wait=False, kill_workers=True)
+            raise
+
+

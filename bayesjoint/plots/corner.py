@@ -1,0 +1,61 @@
+"""Corner plot of a posterior's sites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bayesjoint.posterior.posterior import Posterior
+
+__all__ = ["corner"]
+
+
+def corner(post: Posterior, parameters: list[str] | None = None, **options: Any) -> Any:
+    """Corner plot; returns the figure.
+
+    Parameters
+    ----------
+    post : Posterior
+        The draws.
+    parameters : list of str, optional
+        Sites, or parameters with all their bands (``"galaxy.flux"``). Default: all but the skies'.
+    **options
+        For `corner.corner`; ``truths`` may be a mapping by site.
+    """
+    import corner as package
+
+    from bayesjoint.posterior.tables import circular
+
+    skies = {s["name"] for s in post.meta["sources"] if s["sky"]}
+    if parameters is None:
+        chosen = [n for n in post.names if n.split(".")[0] not in skies] or list(post.names)
+    else:
+        chosen = [n for p in parameters for n in post.names if n == p or n.split("[")[0] == p]
+        for p in parameters:
+            if not any(n == p or n.split("[")[0] == p for n in post.names):
+                post.draws(p)  # says which there are
+    sites = {s["name"]: s for s in post.meta["sites"]}
+    columns, labels = [], []
+    truths = options.pop("truths", None)
+    for n in chosen:
+        x = post.draws(n)
+        if sites[n]["cyclic"]:  # unwrapped about its circular mean, so that it is in one piece
+            mean = circular(x)[0]
+            x = mean + (x - mean + 90) % 180 - 90
+        columns.append(x)
+        unit = sites[n]["unit"]
+        labels.append(n + (f"\n({unit})" if unit else ""))
+    if isinstance(truths, dict):
+        truths = [truths.get(n) for n in chosen]
+    defaults = {"labels": labels, "show_titles": True, "quantiles": [0.16, 0.5, 0.84], "title_fmt": ".4g", "label_kwargs": {"fontsize": 9}, "title_kwargs": {"fontsize": 8}, "max_n_ticks": 3, "truths": truths}
+    from matplotlib.figure import Figure
+
+    size = 1.7 * len(chosen) + 1.2
+    fig = options.pop("fig", None) or Figure(figsize=(size, size))
+    data = np.stack(columns, 1)
+    spread = np.ptp(data, axis=0) > 0
+    if not spread.all():
+        raise ValueError(f"A corner plot needs draws that vary, and those of {[c for c, s in zip(chosen, spread, strict=True) if not s]} do not.")
+    return package.corner(data, fig=fig, **{**defaults, **options})

@@ -1,0 +1,110 @@
+"""The ArviZ seam: the one file that knows which ArviZ is there (0.2x or 1.x). Imports without torch.
+
+Groups are plain xarray Datasets on this side; on the other they are an InferenceData (0.x) or a DataTree (1.x).
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["bulk_ess", "container", "groups_of", "load_groups", "pareto_smooth", "r_hat", "save_groups", "tail_ess"]
+
+
+def _arviz() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+
+    return arviz
+
+
+def is_modern() -> bool:
+    """Whether ArviZ is 1.x."""
+    return int(_arviz().__version__.split(".")[0]) >= 1
+
+
+def container(groups: dict[str, xr.Dataset]) -> Any:
+    """Datasets by group as what this ArviZ works on."""
+    if is_modern():
+        return xr.DataTree.from_dict({f"/{k}": v for k, v in groups.items()})
+    return _arviz().InferenceData(**groups)
+
+
+def groups_of(data: Any) -> dict[str, xr.Dataset]:
+    """Datasets by group of an InferenceData or DataTree."""
+    if isinstance(data, xr.DataTree):
+        return {k: v.to_dataset() for k, v in data.children.items()}
+    return {k: getattr(data, k) for k in data.groups()}
+
+
+def save_groups(groups: dict[str, xr.Dataset], path: Any) -> None:
+    """Write groups as netCDF 4 that both ArviZ read; replaces the file."""
+    mode = "w"
+    for name, data in groups.items():
+        data.to_netcdf(path, group=name, mode=mode, engine="h5netcdf", encoding={k: {"zlib": True, "complevel": 1} for k, v in data.variables.items() if v.dtype.kind in "fiu" and v.size > 1})
+        mode = "a"
+
+
+def load_groups(path: Any) -> dict[str, xr.Dataset]:
+    """Read groups from netCDF, into memory."""
+    import h5netcdf
+
+    with h5netcdf.File(path, "r") as f:
+        names = list(f.groups)
+    out = {}
+    for name in names:
+        with xr.open_dataset(path, group=name, engine="h5netcdf") as d:
+            out[name] = d.load()
+    return out
+
+
+def _dataset(x: np.ndarray) -> xr.Dataset:
+    """Draws (chains, draws, k) as a Dataset that either ArviZ takes."""
+    return xr.Dataset({"x": (("chain", "draw", "k"), x)}, coords={"chain": np.arange(x.shape[0]), "draw": np.arange(x.shape[1])})
+
+
+def _diagnose(name: str, x: np.ndarray, **options: Any) -> np.ndarray:
+    if x.shape[0] * x.shape[1] < 8 or x.shape[1] < 4:
+        return np.full(x.shape[2], np.nan)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return np.asarray(getattr(_arviz(), name)(_dataset(x), **options)["x"].values, dtype=float)
+
+
+def r_hat(x: np.ndarray) -> np.ndarray:
+    """Rank-normalised split R-hat of draws (chains, draws, k) (Vehtari et al. 2021)."""
+    return _diagnose("rhat", x)
+
+
+def bulk_ess(x: np.ndarray) -> np.ndarray:
+    """Bulk effective sample size of draws (chains, draws, k)."""
+    return _diagnose("ess", x, method="bulk")
+
+
+def tail_ess(x: np.ndarray) -> np.ndarray:
+    """Tail effective sample size of draws (chains, draws, k)."""
+    return _diagnose("ess", x, method="tail")
+
+
+def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Pareto-smoothed importance weights, summing to 1, and k-hat; inf where nothing can be weighed."""
+    lw = np.asarray(log_weights, dtype=float)
+    if not np.isfinite(lw).any():
+        return np.full(lw.size, 1 / lw.size), float("inf")
+    lw = np.where(np.isfinite(lw), lw, np.nanmin(lw[np.isfinite(lw)]) - 1e3)
+    if np.ptp(lw) < 1e-9:
+        return np.full(lw.size, 1 / lw.size), -float("inf") if lw.size else float("inf")
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        if is_modern():
+            from arviz_stats.base import array_stats
+
+            smooth, k = array_stats.psislw(lw)
+        else:
+            smooth, k = _arviz().psislw(lw)
+    w = np.exp(np.asarray(smooth) - np.max(smooth))
+    return w / w.sum(), float(np.asarray(k))

@@ -1,0 +1,45 @@
+"""Meta: what a posterior must know of its scene to make tables and plots without it; plain numbers and text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bayesjoint.sky.components import Sky
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["describe_sites"]
+
+
+def describe_sites(scene: Scene) -> dict[str, Any]:
+    """Sites, sources with their columns, bands and images of a scene, as a mapping that JSON can hold."""
+    layout = scene.layout
+    bands = list(dict.fromkeys(im.band for im in scene.images))
+    sites = []
+    for s in layout.sites:
+        per = (getattr(s.component.params.get(s.spec.name), "per", None) or s.spec.per) if s.label is not None else "scene"
+        sites.append({"name": s.name, "parameter": s.parameter, "label": s.label, "per": per, "unit": s.unit, "doc": s.spec.doc, "cyclic": s.spec.unit == "deg", "flux": s.spec.unit == "flux", "calibrated": s.images[0].zeropoint is not None})
+    sources = []
+    for c in scene.components:
+        columns: dict[str, dict[str, Any]] = {}
+        for spec in c.specs:
+            for im in scene.images:
+                if not c.sees(im):
+                    continue
+                i = layout.index[c.name, spec.name, im.name]
+                free = i < len(layout.sites)
+                label = layout.sites[i].label if free else (im.name if spec.per == "image" else im.band if spec.per == "band" else None)
+                key = spec.name if label is None else f"{spec.name}_{label}"
+                unit = {"flux": "nJy" if im.zeropoint is not None else "", "image": ""}.get(spec.unit, spec.unit)
+                columns.setdefault(key, {"site": layout.sites[i].name if free else None, "value": None if free else layout.constants[i - len(layout.sites)], "unit": unit, "doc": spec.doc, "parameter": spec.name, "label": label, "flux": spec.unit == "flux" and im.zeropoint is not None, "cyclic": spec.unit == "deg"})
+        sources.append({"name": c.name, "type": type(c).__name__, "sky": isinstance(c, Sky), "columns": columns})
+    ref = scene.frame.reference
+    return {
+        "sites": sites,
+        "sources": sources,
+        "bands": bands,
+        "images": [im.name for im in scene.images],
+        "image_bands": [im.band for im in scene.images],
+        "reference": None if ref is None else [float(ref.icrs.ra.deg), float(ref.icrs.dec.deg)],
+    }

@@ -1,0 +1,242 @@
+"""Posterior: draws of a scene's sites, with diagnostics, tables, plots and files."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from bayesjoint.posterior import arviz_seam as seam
+from bayesjoint.posterior.meta import describe_sites
+from bayesjoint.posterior.tables import circular, magnitude, meta_table
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["Posterior", "load"]
+
+R_HAT, ESS, E_BFMI = 1.01, 100, 0.3
+QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
+
+
+class Posterior:
+    """Draws from the posterior of a scene; made by ``fit.nuts``, ``fit.svi``, ``fit.laplace`` or `load`.
+
+    Attributes
+    ----------
+    names : list of str
+        Sites.
+    theta : ndarray, shape (chains, draws, sites)
+        Values in arcsec, degree, nJy (or image units).
+    info : dict
+        How they were drawn: sampler, seed, k_hat, ...
+    scene : Scene or None
+        None for a posterior that was loaded from a file.
+    """
+
+    def __init__(self, groups: dict[str, xr.Dataset], meta: dict[str, Any], info: dict[str, Any], scene: Scene | None = None) -> None:
+        self._groups, self.meta, self.info, self.scene = groups, meta, info, scene
+        self.names = [s["name"] for s in meta["sites"]]
+        self.theta = _matrix(groups["posterior"], meta)
+
+    @classmethod
+    def of(cls, scene: Scene, theta: np.ndarray, log_likelihood: np.ndarray, stats: dict[str, np.ndarray], info: dict[str, Any]) -> Posterior:
+        """Make a posterior from arrays of (chains, draws, sites), (chains, draws, images) and (chains, draws)."""
+        meta = describe_sites(scene)
+        coords = {"chain": np.arange(theta.shape[0]), "draw": np.arange(theta.shape[1])}
+        groups = {
+            "posterior": _variables(theta, meta, coords),
+            "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in stats.items()}, coords=coords),
+            "log_likelihood": xr.Dataset({"image_log_likelihood": (("chain", "draw", "image"), log_likelihood)}, coords={**coords, "image": meta["images"]}),
+            "observed_data": xr.Dataset({f"image[{im.name}]": ((f"y_{im.name}", f"x_{im.name}"), np.where(im.valid, im.data, np.nan)) for im in scene.images}),
+        }
+        return cls(groups, meta, info, scene)
+
+    @cached_property
+    def arviz(self) -> Any:
+        """The draws for ArviZ: an InferenceData (ArviZ 0.x) or DataTree (1.x)."""
+        return seam.container(self._groups)
+
+    @property
+    def k_hat(self) -> float | None:
+        """Pareto k of the importance weights against the exact density (laplace, svi), else None."""
+        return self.info.get("k_hat")
+
+    def draws(self, site: str) -> np.ndarray:
+        """Draws of one site, shape (chains * draws,)."""
+        if site not in self.names:
+            from bayesjoint.scene.layout import suggest
+
+            raise ValueError(f"The posterior has no parameter {site!r}." + suggest(site, self.names))
+        return self.theta[:, :, self.names.index(site)].ravel()
+
+    # -- diagnostics ------------------------------------------------------------------------------------------------------
+    @cached_property
+    def _diagnostics(self) -> dict[str, np.ndarray]:
+        """R-hat, bulk and tail ESS of each site; of the worse of cosine and sine for angles."""
+        plain, second = self.theta.copy(), self.theta.copy()
+        for k, s in enumerate(self.meta["sites"]):
+            if s["cyclic"]:
+                angle = np.radians(2 * self.theta[:, :, k])
+                plain[:, :, k], second[:, :, k] = np.cos(angle), np.sin(angle)
+        out = {}
+        for name, f, worse in (("r_hat", seam.r_hat, np.fmax), ("ess_bulk", seam.bulk_ess, np.fmin), ("ess_tail", seam.tail_ess, np.fmin)):
+            out[name] = worse(f(plain), f(second))
+        return out
+
+    @cached_property
+    def reasons(self) -> list[str]:
+        """Why the draws are not to be trusted, in words; empty where nothing speaks against them."""
+        said = []
+        d, sampler = self._diagnostics, self.info.get("sampler")
+        if sampler == "nuts":
+            chains = self.theta.shape[0]
+            bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if not r <= R_HAT]
+            if bad:
+                said.append(f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): the chains have not mixed; draw more, or look for a second mode.")
+            low = min(np.min(d["ess_bulk"]), np.min(d["ess_tail"])) if self.names else np.inf
+            if not low >= ESS * min(chains, 4):
+                said.append(f"The smallest effective sample size is {low:.0f}, below {ESS} a chain: draw more.")
+            count = int(self._groups["sample_stats"]["diverging"].sum())
+            if count:
+                said.append(f"{count} transitions diverged: the posterior has places that the sampler cannot follow; raise target_accept, or change the model there.")
+            energy = self._groups["sample_stats"]["energy"].values
+            bfmi = (np.diff(energy, axis=1) ** 2).mean(1) / energy.var(1) if energy.shape[1] > 2 else np.ones(1)
+            if (bfmi < E_BFMI).any():
+                said.append(f"E-BFMI is {bfmi.min():.2f}, below {E_BFMI}: the energy is explored too slowly.")
+        else:
+            limit = self.info.get("k_threshold", 0.7)
+            if not self.k_hat < limit:
+                said.append(f"Pareto k-hat is {self.k_hat:.2f}, above {limit:.2f}: the {sampler} draws do not follow the posterior; use nuts.")
+            if self.info.get("importance_ess", np.inf) < ESS:
+                said.append(f"Only {self.info['importance_ess']:.0f} of the weighted draws are effective; use nuts, or draw more.")
+            if self.info.get("settled") is False:
+                said.append("SVI had not settled when its steps ran out: raise max_steps.")
+        return said
+
+    @property
+    def converged(self) -> bool:
+        """Whether no diagnostic speaks against the draws; `reasons` says why not."""
+        return not self.reasons
+
+    def summary(self) -> pd.DataFrame:
+        """Mean, standard deviation, quantiles and diagnostics of every site and magnitude.
+
+        Angles are summarised on the circle; quantiles of an angle are taken about its circular mean.
+        """
+        d = self._diagnostics
+        rows = {}
+        for k, s in enumerate(self.meta["sites"]):
+            x = self.theta[:, :, k]
+            mean, sd = circular(x.ravel()) if s["cyclic"] else (float(x.mean()), float(x.std(ddof=min(1, x.size - 1))))
+            about = mean + (x - mean + 90) % 180 - 90 if s["cyclic"] else x
+            quantiles = {q: float(np.quantile(about, p)) % (180 if s["cyclic"] else np.inf) if s["cyclic"] else float(np.quantile(about, p)) for q, p in QUANTILES.items()}
+            rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **{n: float(v[k]) for n, v in d.items()}}
+            if s["flux"] and s["calibrated"]:
+                m = magnitude(x)
+                if np.isfinite(m).any():
+                    rows[s["name"].replace(".flux", ".mag", 1)] = {"unit": "mag", "mean": float(np.nanmean(m)), "sd": float(np.nanstd(m)), **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()}, **{n: float(v[k]) for n, v in d.items()}}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    # -- tables, plots, files --------------------------------------------------------------------------------------------
+    def table(self) -> QTable:
+        """One row a source: posterior means, standard deviations (``_err``), magnitudes, with units."""
+        t = meta_table(self.meta, self.names, self.theta.reshape(-1, len(self.names)))
+        t.meta.update({"sampler": self.info.get("sampler"), "converged": bool(self.converged), "reasons": list(self.reasons)})
+        return t
+
+    def corner(self, parameters: list[str] | None = None, **options: Any) -> Any:
+        """Corner plot of the sites (by name, or all but the skies'); returns the figure. `options` go to `corner.corner`."""
+        from bayesjoint.plots.corner import corner
+
+        return corner(self, parameters, **options)
+
+    def plot(self) -> Any:
+        """Data, model and residual panels of every image at the posterior mean; returns the figure. Needs the scene."""
+        from bayesjoint.plots.panels import panels
+
+        if self.scene is None:
+            raise ValueError("A posterior loaded from a file has no images to plot: load the scene with bj.Scene.load(path, images) and set post.scene.")
+        values = {n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean())) for n, s in zip(self.names, self.meta["sites"], strict=True)}
+        return panels(self.scene.images, self.scene.render(values), self.scene.residuals(values))
+
+    def save(self, path: Any) -> None:
+        """Write the posterior as netCDF, for `bayesjoint.load`, ArviZ and xarray."""
+        attrs = {"bayesjoint": "posterior", "version": 1, "meta": json.dumps(self.meta), "info": json.dumps(_plain(self.info))}
+        seam.save_groups({k: v.assign_attrs(attrs) if k == "posterior" else v for k, v in self._groups.items()}, path)
+
+    def __repr__(self) -> str:
+        c, d, n = self.theta.shape
+        verdict = "converged" if self.converged else "NOT converged: " + " ".join(self.reasons)
+        return f"<Posterior by {self.info.get('sampler')}: {c} chain(s) of {d} draws, {n} parameters; {verdict}>"
+
+
+def load(path: Any) -> Posterior:
+    """Read a posterior that `Posterior.save` wrote; nothing in the file is run.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or not netCDF.
+    ValueError
+        If it holds no posterior of ours.
+    """
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r} to load a posterior from.")
+    try:
+        groups = seam.load_groups(path)
+    except OSError as e:
+        raise OSError(f"{str(path)!r} cannot be read as netCDF: {e}") from e
+    attrs = groups["posterior"].attrs if "posterior" in groups else {}
+    if attrs.get("bayesjoint") != "posterior" or int(attrs.get("version", 0)) != 1:
+        raise ValueError(f"{str(path)!r} holds no posterior written by this version of bayesjoint.")
+    meta, info = json.loads(attrs["meta"]), json.loads(attrs["info"])
+    for k in ("k_hat",):
+        if isinstance(info.get(k), str):
+            info[k] = float(info[k])
+    groups["posterior"].attrs = {}
+    return Posterior(groups, meta, info)
+
+
+def _plain(info: dict[str, Any]) -> dict[str, Any]:
+    return {k: (str(v) if isinstance(v, float) and not np.isfinite(v) else v) for k, v in info.items()}
+
+
+def _stacks(meta: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """Sites by parameter."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    for s in meta["sites"]:
+        out.setdefault(s["parameter"], []).append(s)
+    return out
+
+
+def _variables(theta: np.ndarray, meta: dict[str, Any], coords: dict[str, Any]) -> xr.Dataset:
+    column = {s["name"]: k for k, s in enumerate(meta["sites"])}
+    variables, extra = {}, {}
+    for parameter, sites in _stacks(meta).items():
+        attrs = {"units": sites[0]["unit"], "long_name": sites[0]["doc"]}
+        if sites[0]["label"] is None:
+            variables[parameter] = (("chain", "draw"), theta[:, :, column[parameter]], attrs)
+            continue
+        labels = [s["label"] for s in sites]
+        kind = "image" if sites[0]["per"] == "image" else "band"
+        everything = meta["images"] if kind == "image" else meta["bands"]
+        dim = kind if labels == everything else f"{kind}_{parameter}"
+        extra[dim] = labels
+        variables[parameter] = (("chain", "draw", dim), theta[:, :, [column[s["name"]] for s in sites]], attrs)
+    return xr.Dataset(variables, coords={**coords, **extra})
+
+
+def _matrix(posterior: xr.Dataset, meta: dict[str, Any]) -> np.ndarray:
+    parts = []
+    for s in meta["sites"]:
+        v = posterior[s["parameter"]]
+        parts.append(v.values if s["label"] is None else v.sel({v.dims[2]: s["label"]}).values)
+    return np.stack(parts, -1) if parts else np.zeros((posterior.sizes["chain"], posterior.sizes["draw"], 0))

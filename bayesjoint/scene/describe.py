@@ -1,0 +1,33 @@
+"""Describe: a scene's sites in a table of words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bayesjoint.scene.saving import prior_to_plain
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["describe"]
+
+
+def describe(scene: Scene) -> str:
+    """One line a site (unit, prior, start, images), then what is held fixed."""
+    start = scene.start
+    rows = [("site", "unit", "prior", "start", "images")]
+    for s in scene.layout.sites:
+        rows.append((s.name, s.unit, prior_text(s.prior) + ("" if s.default else " (given)"), f"{start[s.name]:.6g}", ", ".join(im.name for im in s.images)))
+    for name, value in scene.layout.fixed.items():
+        rows.append((name, "", "fixed", f"{value:.6g}", ""))
+    widths = [max(len(r[k]) for r in rows) for k in range(5)]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)
+
+
+def prior_text(prior: Any) -> str:
+    """A prior in a line."""
+    try:
+        ((name, arguments),) = prior_to_plain(prior, "").items()
+    except ValueError:
+        return type(prior).__name__
+    return f"{name}({', '.join(f'{v:.5g}' for v in arguments.values())})"

@@ -1,0 +1,169 @@
+"""Saving: a scene as readable YAML, and back. Loading runs nothing that a file names beyond known distributions."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+import yaml
+from astropy.coordinates import SkyCoord
+
+from bayesjoint.images import Image
+from bayesjoint.render.stamp import StampPlan
+from bayesjoint.sky import components as kinds
+from bayesjoint.sky.parameters import Param, Ref
+from bayesjoint.sky.priors import Angle, AxisRatio
+from bayesjoint.units import to_float
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["load", "prior_to_plain", "save"]
+
+VERSION = 1
+SOURCES = {"Sersic": kinds.Sersic, "Point": kinds.Point, "Sky": kinds.Sky}
+OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
+KNOWN = ("Normal", "LogNormal", "Uniform", "HalfNormal", "HalfCauchy", "Cauchy", "StudentT", "Gamma", "InverseGamma", "Beta", "Exponential", "Laplace", "Gumbel", "Weibull", "Pareto", "Logistic")
+
+
+def prior_to_plain(prior: Any, where: str) -> dict[str, dict[str, float]]:
+    """A distribution as {name: {argument: number}}.
+
+    Raises
+    ------
+    ValueError
+        For distributions that are not among those which can be written.
+    """
+    name = type(prior).__name__
+    if name not in OURS and (name not in KNOWN or not isinstance(prior, getattr(dist, name, ()))):
+        raise ValueError(f"The prior {name} of {where} cannot be saved: use one of {', '.join((*OURS, *KNOWN))}.")
+    arguments = [a for a in type(prior).arg_constraints if a not in ("logits", "probs")]
+    return {name: {a: float(getattr(prior, a)) for a in arguments}}
+
+
+def prior_from_plain(plain: Any, where: str) -> Any:
+    """The distribution that `prior_to_plain` wrote."""
+    if not isinstance(plain, dict) or len(plain) != 1:
+        raise ValueError(f"The prior of {where} is to be one distribution with its arguments, and {plain!r} stands there.")
+    ((name, arguments),) = plain.items()
+    kind = OURS.get(name) or (getattr(dist, name, None) if name in KNOWN else None)
+    if kind is None or not isinstance(arguments, dict) or set(arguments) - set(kind.arg_constraints):
+        raise ValueError(f"The prior {name!r} of {where} is not known; use one of {', '.join((*OURS, *KNOWN))}.")
+    return kind(**{k: torch.tensor(to_float(v, "", f"{where}: {k}"), dtype=torch.float64) for k, v in arguments.items()})
+
+
+def checksum(image: Image) -> str:
+    """Digest of an image's pixels, variance and mask."""
+    h = hashlib.sha256()
+    for a in (image.data, image.variance, image.mask):
+        h.update(np.ascontiguousarray(a).tobytes())
+    return h.hexdigest()[:16]
+
+
+def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, fit: Mapping[str, Any] | None = None) -> None:
+    """Write a scene (see `Scene.save`)."""
+    components = []
+    sites = {s.name: s for s in scene.layout.sites}
+    for c in scene.components:
+        entry: dict[str, Any] = {"type": type(c).__name__, "name": c.name}
+        if c.images is not None:
+            entry["images"] = list(c.images)
+        if c.bands is not None:
+            entry["bands"] = list(c.bands)
+        if isinstance(c, kinds.Sky) and c.order:
+            entry["order"] = c.order
+        position = getattr(c, "position", None)
+        if position is not None:
+            entry["position"] = [float(v) for v in scene.frame.offset(position)]
+        params: dict[str, Any] = {}
+        for key, given in c.params.items():
+            if isinstance(given, Ref):
+                params[key] = {"shared": repr(given)}
+            else:
+                where = f"{c.name}.{key}"
+                params[key] = {k: v for k, v in {"prior": None if given.prior is None else prior_to_plain(given.prior, where), "start": given.start, "per": given.per, "value": given.value}.items() if v is not None}
+        if params:
+            entry["parameters"] = params
+        components.append(entry)
+    ref = scene.frame.reference
+    document = {
+        "bayesjoint": "scene",
+        "version": VERSION,
+        "dtype": str(scene.dtype).removeprefix("torch."),
+        "reference": None if ref is None else {"ra": float(ref.icrs.ra.deg), "dec": float(ref.icrs.dec.deg)},
+        "images": [{"name": im.name, "band": im.band, "shape": list(im.shape), "checksum": checksum(im)} for im in scene.images],
+        "components": components,
+        "priors": {n: prior_to_plain(s.prior, n) for n, s in sites.items()},
+        "start": {k: float(v) for k, v in scene.start.items()},
+        "values": None if values is None else {k: float(v) for k, v in values.items()},
+        "fixed": {k: float(v) for k, v in scene._held().items()},
+        "plan": {im: {s: {"pixel": [float(v) for v in p.pixel], "q": float(p.q)} for s, p in plans.items()} for im, plans in scene.plans.items()},
+    }
+    if fit is not None:
+        document["fit"] = dict(fit)
+    pathlib.Path(path).write_text(yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+
+def load(path: Any, images: Sequence[Image]) -> Scene:
+    """Read a scene (see `Scene.load`).
+
+    Raises
+    ------
+    ValueError
+        If the file is no scene of a known version, or the images are not the ones it was made on.
+    """
+    from bayesjoint.scene.scene import Scene
+
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r} to load a scene from.")
+    try:
+        document = yaml.safe_load(pathlib.Path(path).read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as e:
+        raise ValueError(f"{str(path)!r} is not a YAML file of ours: {str(e).splitlines()[0]}.") from e
+    if not isinstance(document, dict) or document.get("bayesjoint") != "scene" or document.get("version") != VERSION:
+        raise ValueError(f"{str(path)!r} holds no scene written by this version of bayesjoint.")
+    images = [images] if isinstance(images, Image) else list(images)
+    images = _matched(document["images"], images)
+    made: dict[str, Any] = {}
+    for entry in document["components"]:
+        if entry.get("type") not in SOURCES:
+            raise ValueError(f"The component type {entry.get('type')!r} is not known; there are {', '.join(SOURCES)}.")
+        made[entry["name"]] = SOURCES[entry["type"]](entry["name"], **{k: entry[k] for k in ("images", "bands", "order", "position") if k in entry})
+    for entry in document["components"]:
+        c = made[entry["name"]]
+        for key, given in entry.get("parameters", {}).items():
+            where = f"{c.name}.{key}"
+            if key not in {s.name for s in c.specs}:
+                raise ValueError(f"{c!r} has no parameter {key!r}.")
+            if "shared" in given:
+                owner, _, parameter = str(given["shared"]).rpartition(".")
+                if owner not in made:
+                    raise ValueError(f"{where} is shared with {given['shared']!r}, which is not in the file.")
+                c.params[key] = Ref(made[owner], parameter)
+            else:
+                c.params[key] = Param(prior=None if "prior" not in given else prior_from_plain(given["prior"], where), start=given.get("start"), per=given.get("per"), value=given.get("value"))
+    plans = {im: {s: StampPlan(tuple(p["pixel"]), p["q"]) for s, p in sources.items()} for im, sources in document["plan"].items()}
+    ref = document["reference"]
+    scene = object.__new__(Scene)
+    dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
+    scene._build([made[e["name"]] for e in document["components"]], images, None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"), None, dtype, document["fixed"], plans, document["start"])
+    scene._freeze({n: prior_from_plain(p, n) for n, p in document["priors"].items()})
+    return scene
+
+
+def _matched(wanted: Sequence[Mapping[str, Any]], images: Sequence[Image]) -> list[Image]:
+    if len(images) != len(wanted):
+        raise ValueError(f"The scene was made on {len(wanted)} images ({', '.join(w['name'] for w in wanted)}), and {len(images)} came.")
+    left, out = list(images), []
+    for w in wanted:
+        hit = next((im for im in left if checksum(im) == w["checksum"]), None)
+        if hit is None:
+            raise ValueError(f"None of the images given is the {w['name']!r} that the scene was made on: its pixels, variance or mask differ.")
+        left.remove(hit)
+        out.append(hit if (hit.name, hit.band) == (w["name"], w["band"]) else hit.replace(name=w["name"], band=w["band"]))
+    return out
