@@ -70,6 +70,9 @@ def _dataset(x: np.ndarray) -> xr.Dataset:
 def _diagnose(name: str, x: np.ndarray, **options: Any) -> np.ndarray:
     if x.shape[0] * x.shape[1] < 8 or x.shape[1] < 4:
         return np.full(x.shape[2], np.nan)
+    if x.shape[0] == 1:  # ArviZ wants two chains: the halves of one
+        half = x.shape[1] // 2
+        x = np.concatenate([x[:, :half], x[:, half : 2 * half]])
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         return np.asarray(getattr(_arviz(), name)(_dataset(x), **options)["x"].values, dtype=float)

@@ -13,18 +13,21 @@ tabulated with its slope and read by cubic Hermite interpolation. The position i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import j0, j1
 
+from bayesjoint.scalar import Scalar, cos_sin, numbers
+
 __all__ = ["REACH", "Hankel", "core_spectrum", "core_spectrum_and_derivatives"]
 
 REACH = 2.15
 """Radius in units of the taper's a beyond which the taper is zero (5e-10)."""
 POWER = 3
-STEP = 0.16
+STEP = 0.3
 """Step of the table of G, in units of 1/R."""
 
 
@@ -35,13 +38,13 @@ class Hankel:
     ----------
     a : float
         Scale of the taper, arcsec along the major axis.
-    wx, wy : array, shape (ny, nx)
+    wx, wy : array, shape (n,)
         Frequencies in radian per arcsec East and North.
     """
 
     def __init__(self, a: float, wx: np.ndarray, wy: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
         radius, top = REACH * a, float(np.sqrt(wx**2 + wy**2).max())
-        t, weight = np.polynomial.legendre.leggauss(int(POWER * top * radius / 2) + 48)
+        t, weight = np.polynomial.legendre.leggauss(int(0.27 * POWER * top * radius) + 36)
         t, weight = (t + 1) / 2, weight / 2
         rho = radius * t**POWER
         self.step = STEP / radius
@@ -53,8 +56,7 @@ class Hankel:
             return torch.as_tensor(x, dtype=dtype).to(device)
 
         self.rho2, self.bessel, self.size = tensor(rho**2), tensor(bessel), kappa.size
-        self.wx, self.wy = tensor(wx.ravel()), tensor(wy.ravel())
-        self.shape = wx.shape
+        self.wx, self.wy = tensor(wx), tensor(wy)
 
     def read(self, kappa: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Interpolate tables of value over slope, shape (2 K, m), at kappa (N,): values (N, m) and their slopes by kappa."""
@@ -69,8 +71,8 @@ class Hankel:
         return lo + f * (dlo + f * (c2 + f * c3)), (dlo + f * (2 * c2 + 3 * f * c3)) / self.step
 
 
-def _kappa(h: Hankel, q: torch.Tensor, pa: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    s, c = torch.sin(torch.deg2rad(pa)), torch.cos(torch.deg2rad(pa))
+def _kappa(h: Hankel, q: Scalar, pa: Scalar) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    c, s = cos_sin(pa)
     wu, wv = h.wx * s + h.wy * c, h.wx * c - h.wy * s
     return wu, wv, torch.sqrt(wu * wu + (q * wv) ** 2 + 1e-20)
 
@@ -82,9 +84,9 @@ def core_spectrum(p: torch.Tensor, h: Hankel, source: Any) -> torch.Tensor:
     return h.read(_kappa(h, q, pa)[2], h.bessel @ g[:, None])[0][:, 0]
 
 
-def core_spectrum_and_derivatives(p: torch.Tensor, h: Hankel, source: Any) -> tuple[torch.Tensor, torch.Tensor]:
+def core_spectrum_and_derivatives(p: Sequence[Scalar], h: Hankel, source: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """The transform, and its derivatives by q, pa and the profile's parameters, shape (2 + n, N)."""
-    _, _, q, pa, *params = p.unbind()
+    _, _, q, pa, *params = p
     g, _, by = source.derivatives(h.rho2, *params)
     wu, wv, kappa = _kappa(h, q, pa)
     value, slope = h.read(kappa, h.bessel @ torch.stack([g, *by], 1))
@@ -102,7 +104,7 @@ class CoreSpectrum(torch.autograd.Function):
         ctx.h, ctx.source = h, source
         if not ctx.needs_input_grad[0]:
             return core_spectrum(p, h, source)
-        value, by = core_spectrum_and_derivatives(p, h, source)
+        value, by = core_spectrum_and_derivatives(numbers(p), h, source)
         ctx.save_for_backward(p, by)
         return value
 

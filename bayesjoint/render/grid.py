@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Placement
+from bayesjoint.scalar import Scalar, add_scaled, cos_sin
 from bayesjoint.sky.profiles import New
 
 __all__ = ["Grid", "Scratch"]
@@ -87,23 +89,21 @@ class Grid:
             self.x, self.y = tensor(x), tensor(y)
             self.area = tensor(area)
 
-    def along(self, p: torch.Tensor, ex: torch.Tensor, ey: torch.Tensor, new: New | None = None) -> torch.Tensor:
-        """Offset from (p[0], p[1]) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""
+    def along(self, x0: Scalar, y0: Scalar, ex: Scalar, ey: Scalar, new: New | None = None) -> torch.Tensor:
+        """Offset from (x0, y0) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""
+        const = x0 * ex + y0 * ey
         if self.linear:
-            rows = (self.rows[0] - p[0]) * ex + (self.rows[1] - p[1]) * ey
+            rows = self.rows[0] * ex + self.rows[1] * ey - const
             cols = self.cols[0] * ex + self.cols[1] * ey
-            return rows + cols if new is None else torch.add(rows, cols, out=new(self._like(rows)))
+            return rows + cols if new is None else torch.add(rows, cols, out=new(rows.expand(self.shape)))
         if new is None:
-            return (self.x - p[0]) * ex + (self.y - p[1]) * ey
-        return torch.mul(self.x, ex, out=new(self.x)).addcmul_(self.y, ey).sub_(p[0] * ex + p[1] * ey)
+            return self.x * ex + self.y * ey - const
+        return add_scaled(torch.mul(self.x, ex, out=new(self.x)), self.y, ey).sub_(const)
 
-    def _like(self, rows: torch.Tensor) -> torch.Tensor:
-        return rows.expand(self.shape)
-
-    def ellipse(self, p: torch.Tensor, new: New | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def ellipse(self, p: Sequence[Scalar], new: New | None = None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Offset u along the major axis, v / q along the minor one, and the squared elliptical radius; p = (x, y, q, pa, ...)."""
-        q, pa = p[2], torch.deg2rad(p[3])
-        s, c = torch.sin(pa), torch.cos(pa)
-        u, v = self.along(p, s, c, new), self.along(p, c / q, -s / q, new)
+        x0, y0, q, pa = p[:4]
+        c, s = cos_sin(pa)
+        u, v = self.along(x0, y0, s, c, new), self.along(x0, y0, c / q, -s / q, new)
         rho2 = u * u + v * v if new is None else torch.mul(u, u, out=new(u)).addcmul_(v, v)
         return u, v, rho2

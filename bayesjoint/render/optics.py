@@ -15,7 +15,7 @@ __all__ = ["Optics", "odd_fast_length"]
 
 FOLDS_WITHOUT_PSF = 15
 """Bands kept on each side where only the pixel itself blurs: its transfer falls but slowly."""
-LOW_PASS = (0.55 * np.pi, np.pi)
+LOW_PASS = (0.7 * np.pi, np.pi)
 MARGIN = 12
 
 

@@ -13,6 +13,7 @@ from bayesjoint.render.grid import Grid, Scratch
 from bayesjoint.render.native import NativeLight, adjoint, fields, rasters
 from bayesjoint.render.optics import Optics, padded_shape
 from bayesjoint.render.stamp import Stamp, StampPlan
+from bayesjoint.scalar import numbers, pack
 
 __all__ = ["Renderer"]
 
@@ -90,7 +91,7 @@ class Renderer:
             light = new.empty(self.grid.shape, self.dtype, self.device).zero_()
             for k in self.radial:
                 stamp, v = self.stamps[k], local[k]
-                kept[k] = fields(v[:-1], self.grid, stamp.a, stamp.source, new)
+                kept[k] = fields(numbers(v[:-1]), self.grid, stamp.a, stamp.source, new)
                 light.addcmul_(kept[k][0], v[-1])
             spectrum = torch.fft.rfft2(light.mul_(self.grid.area), s=self.fft, out=new.empty(half, self.complex, self.device)).mul_(self.kernel)
             full = torch.fft.irfft2(spectrum, s=self.fft, out=new.empty(self.fft, self.dtype, self.device))
@@ -114,7 +115,7 @@ class Renderer:
             back = torch.fft.irfft2(spectrum, s=self.fft, out=full)[: self.grid.shape[0], : self.grid.shape[1]]
             back = torch.mul(back, self.grid.area, out=light)
             for k in self.radial:
-                g = adjoint(local[k][:-1], back, *kept[k], new)
+                g = pack(adjoint(numbers(local[k][:-1]), back, *kept[k], new), local[k])
                 g[:-1] *= local[k][-1]
                 by_source[k] = by_source[k] + g
         return half_chi2, by_source, by_sky
@@ -125,7 +126,7 @@ class Renderer:
         for s, v in zip(self.stamps, local, strict=True):
             p, flux = v[:-1], v[-1]
             if s.radial:
-                canvas = self._convolve(rasters(p, self.grid, s.a, s.source).mul_(self.grid.area)).reshape(len(v), -1)
+                canvas = self._convolve(rasters(numbers(p), self.grid, s.a, s.source).mul_(self.grid.area)).reshape(len(v), -1)
                 canvas[:-1] *= flux
             else:
                 canvas = torch.zeros(len(v), self.shape[0] * self.shape[1], dtype=self.dtype, device=self.device)

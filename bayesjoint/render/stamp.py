@@ -11,13 +11,16 @@ import torch
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.core import REACH, CoreSpectrum, Hankel, core_spectrum_and_derivatives
 from bayesjoint.render.optics import Optics, odd_fast_length
+from bayesjoint.scalar import numbers
 from bayesjoint.sky.components import Radial
 
 __all__ = ["Q_FLOOR", "TAPER", "Stamp", "StampPlan"]
 
-TAPER = {True: 5.5, False: 9.0}
+TAPER = {True: 5.0, False: 6.0}
 """Scale of the taper along the minor axis in pixels: for effective PSFs on the image's grid, and for all others."""
 Q_FLOOR = 0.08
+NEGLIGIBLE = 1e-7
+"""Transfer, relative to its largest, below which a frequency is left out."""
 LARGEST = 1500
 """Samples a side to which the bands of an image without PSF are held."""
 
@@ -55,20 +58,23 @@ class Stamp:
         self.n = tuple(odd_fast_length(s + 2 * reach) for s in optics.support)
         self.folds = optics.folds if image.psf is not None else int(np.clip(LARGEST // max(self.n), 3, optics.folds))
         ky, kx, transfer = optics.box(self.n, self.folds)
+        self.shape = transfer.shape
+        active = np.flatnonzero(np.abs(transfer) > NEGLIGIBLE * np.abs(transfer).max())
+        ky, kx = (np.broadcast_to(k, self.shape).ravel()[active] for k in (ky[:, None], kx))
         inverse = np.linalg.inv(jac)
-        wx, wy = (inverse[0, i] * kx + inverse[1, i] * ky[:, None] for i in (0, 1))  # A^-T k
+        wx, wy = (inverse[0, i] * kx + inverse[1, i] * ky for i in (0, 1))  # A^-T k
 
         def tensor(x: Any, kind: torch.dtype = dtype) -> torch.Tensor:
             return torch.as_tensor(x, dtype=kind).to(device)
 
+        self.active = tensor(active, torch.int64)
         self.hankel = Hankel(self.a, wx, wy, dtype, device) if self.radial else None
-        self.ky, self.kx = tensor(ky)[:, None], tensor(kx)
-        self.transfer = tensor(transfer, torch.complex128 if dtype == torch.float64 else torch.complex64)
-        twice = np.full(kx.size, 2.0)
-        twice[0] = 1.0
+        self.ky, self.kx = tensor(ky), tensor(kx)
+        self.transfer = tensor(transfer.ravel()[active], torch.complex128 if dtype == torch.float64 else torch.complex64)
+        alone = kx == 0.0
         if (self.folds * self.n[1]) % 2 == 0:
-            twice[-1] = 1.0
-        self.weight = tensor(twice / (self.folds**2 * self.n[0] * self.n[1]))
+            alone |= active % self.shape[1] == self.shape[1] - 1
+        self.weight = tensor(np.where(alone, 1.0, 2.0) / (self.folds**2 * self.n[0] * self.n[1]))
         self.inverse, self.sky0, self.pixel0 = tensor(inverse), tensor(np.array(frame.to_sky(image.placement, *plan.pixel))), tensor(plan.pixel)
         self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
         self.image_shape = image.shape
@@ -85,13 +91,15 @@ class Stamp:
         return flat, inside, at - anchor
 
     def _blurred_phase(self, offset: torch.Tensor) -> torch.Tensor:
-        x, y = -self.kx * (offset[0] + self.n[1] // 2), -self.ky * (offset[1] + self.n[0] // 2)
-        return torch.complex(torch.cos(y), torch.sin(y)) * torch.complex(torch.cos(x), torch.sin(x)) * self.transfer
+        angle = -self.kx * (offset[0] + self.n[1] // 2) - self.ky * (offset[1] + self.n[0] // 2)
+        return torch.complex(torch.cos(angle), torch.sin(angle)) * self.transfer
 
     # -- to pixels and back -----------------------------------------------------------------------------------------------
     def _to_pixels(self, spectrum: torch.Tensor) -> torch.Tensor:
-        s = self.folds
-        box = torch.fft.irfft2(spectrum, s=(s * self.n[0], s * self.n[1]))
+        """Box of pixels (..., ny, nx) of a spectrum at the active frequencies (..., n)."""
+        s, lead = self.folds, spectrum.shape[:-1]
+        full = torch.zeros(*lead, self.shape[0] * self.shape[1], dtype=spectrum.dtype, device=spectrum.device).index_copy(-1, self.active, spectrum)
+        box = torch.fft.irfft2(full.view(*lead, *self.shape), s=(s * self.n[0], s * self.n[1]))
         return box if s == 1 else box[..., ::s, ::s] * s**2
 
     def _to_spectrum(self, box: torch.Tensor) -> torch.Tensor:
@@ -101,7 +109,7 @@ class Stamp:
             fine = box.new_zeros(s * self.n[0], s * self.n[1])
             fine[::s, ::s] = box * s**2
             box = fine
-        return torch.fft.rfft2(box).conj() * self.weight
+        return torch.fft.rfft2(box).view(-1).index_select(0, self.active).conj() * self.weight
 
     # -- drawing ----------------------------------------------------------------------------------------------------------
     def add(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> torch.Tensor:
@@ -109,7 +117,7 @@ class Stamp:
         flat, inside, offset = self._where(p)
         spectrum = self._blurred_phase(offset)
         if self.radial:
-            spectrum = spectrum * CoreSpectrum.apply(p, self.hankel, self.source).view(self.hankel.shape)
+            spectrum = spectrum * CoreSpectrum.apply(p, self.hankel, self.source)
         box = self._to_pixels(spectrum) * (inside * flux)
         return canvas.index_add(0, flat, box.reshape(-1))
 
@@ -119,8 +127,8 @@ class Stamp:
         blurred, value, by = self._blurred_phase(offset), None, None
         spectrum = blurred
         if self.radial:
-            value, by = core_spectrum_and_derivatives(p, self.hankel, self.source)
-            spectrum = blurred * value.view(self.hankel.shape)
+            value, by = core_spectrum_and_derivatives(numbers(p), self.hankel, self.source)
+            spectrum = blurred * value
         box = self._to_pixels(spectrum)
         canvas.index_add_(0, flat, (box * (inside * flux)).view(-1))
         return flat, inside, blurred, spectrum, by
@@ -130,12 +138,12 @@ class Stamp:
         flat, inside, blurred, spectrum, by = drawn
         back = self._to_spectrum(grad.index_select(0, flat).view(self.n) * inside)
         product = back * spectrum
-        turned = product.imag
-        mx, my = (turned.sum(0) * self.kx).sum(), (turned.sum(1) * self.ky[:, 0]).sum()
+        turned = product.imag.contiguous()
+        mx, my = turned.dot(self.kx), turned.dot(self.ky)
         shift = (self.inverse.T @ torch.stack([mx, my])) * flux
         if not self.radial:
             return torch.cat([shift, product.real.sum()[None]])
-        shape = by @ (back * blurred).real.reshape(-1) * flux
+        shape = by @ (back * blurred).real * flux
         return torch.cat([shift, shape, product.real.sum()[None]])
 
     def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> None:
@@ -144,9 +152,9 @@ class Stamp:
         spectrum = self._blurred_phase(offset)
         by = []
         if self.radial:
-            value, by = core_spectrum_and_derivatives(p, self.hankel, self.source)
-            by = [spectrum * b.view(self.hankel.shape) for b in by]
-            spectrum = spectrum * value.view(self.hankel.shape)
+            value, by = core_spectrum_and_derivatives(numbers(p), self.hankel, self.source)
+            by = [spectrum * b for b in by]
+            spectrum = spectrum * value
         shift = [spectrum * (-1j) * (self.kx * self.inverse[0, i] + self.ky * self.inverse[1, i]) for i in (0, 1)]
         boxes = self._to_pixels(torch.stack([*shift, *by, spectrum])) * inside
         boxes[:-1] *= flux

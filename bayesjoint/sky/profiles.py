@@ -7,12 +7,15 @@ the renderer's backward pass and the Jacobian need them.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.special import gammaincinv
+from scipy.special import digamma, gammaincinv
+
+from bayesjoint.scalar import Scalar, add_scaled, log
 
 New = Callable[[torch.Tensor], torch.Tensor]
 """Gives a buffer like a tensor, to write into."""
@@ -75,15 +78,30 @@ def sersic(rho2: torch.Tensor, n: torch.Tensor, r_eff: torch.Tensor) -> torch.Te
     return torch.exp(_log_peak(n, r_eff, b) - b * z)
 
 
-def sersic_derivatives(rho2: torch.Tensor, n: torch.Tensor, r_eff: torch.Tensor, *, new: New = torch.empty_like) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Sérsic profile I, dI/d ln rho², and [dI/dn, dI/dr_eff]; written into buffers from `new`, without autograd."""
+@functools.lru_cache(maxsize=64)
+def _constants(n: float, r_eff: float) -> tuple[float, float, float, float]:
+    """b_n, its slope, the central log brightness, and its slope by n, for floats."""
+    t = (2 * math.log(n) - (_LO + _HI)) / (_HI - _LO)
+    k = np.arange(_B_N.shape[1])
+    ratio, slope = _B_N @ np.cos(k * math.acos(min(max(t, -1 + 1e-12), 1 - 1e-12)))
+    b, slope = float(n * ratio), float(ratio + slope)
+    peak = -(math.log(2 * math.pi * n) - 2 * n * math.log(b) + math.lgamma(2 * n) + 2 * math.log(r_eff))
+    return b, slope, peak, -(1 / n - 2 * math.log(b) - 2 * n / b * slope + 2 * float(digamma(2 * n)))
+
+
+def _tensor_constants(n: torch.Tensor, r_eff: torch.Tensor) -> tuple[torch.Tensor, ...]:
     b, slope = _b_and_slope(n)
-    log_xi = torch.add(rho2, TINY, out=new(rho2)).log_().sub_(2 * torch.log(r_eff))
+    return b, slope, _log_peak(n, r_eff, b), -(1 / n - 2 * torch.log(b) - 2 * n / b * slope + 2 * torch.digamma(2 * n))
+
+
+def sersic_derivatives(rho2: torch.Tensor, n: Scalar, r_eff: Scalar, *, new: New = torch.empty_like) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+    """Sérsic profile I, dI/d ln rho², and [dI/dn, dI/dr_eff]; written into buffers from `new`, without autograd."""
+    b, slope, peak, d_peak = (_constants if isinstance(n, float) else _tensor_constants)(n, r_eff)
+    log_xi = torch.add(rho2, TINY, out=new(rho2)).log_().sub_(2 * log(r_eff))
     z = torch.mul(log_xi, 0.5 / n, out=new(rho2)).clamp_(max=60.0).exp_()
-    light = torch.mul(z, -b, out=new(rho2)).add_(_log_peak(n, r_eff, b)).exp_()
+    light = torch.mul(z, -b, out=new(rho2)).add_(peak).exp_()
     z.mul_(light)
-    d_peak = -(1 / n - 2 * torch.log(b) - 2 * n / b * slope + 2 * torch.digamma(2 * n))
-    by_n = log_xi.mul_(0.5 * b / n**2).sub_(slope).mul_(z).addcmul_(light, d_peak)
+    by_n = add_scaled(log_xi.mul_(0.5 * b / n**2).sub_(slope).mul_(z), light, d_peak)
     steep = z.mul_(-0.5 * b / n)
     by_r = torch.add(light, steep, out=new(rho2)).mul_(-2 / r_eff)
     return light, steep, [by_n, by_r]

@@ -1,0 +1,185 @@
+"""Command line: ``bayesjoint demo`` and ``bayesjoint fit A.fits B.fits ...``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import pathlib
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from bayesjoint import __version__
+
+__all__ = ["main"]
+
+FIT_HELP = """\
+Fit several FITS images of one object at once and sample the joint posterior.
+
+Each image needs its noise (extension VAR, ERR, IVAR or WHT) and a celestial WCS or PIXSCALE; MASK, PSF and MAGZERO are used
+where they are there. The model is a sum of sersic, point, sky and plane: 'sersic+sky' (default), 'sersic+point+sky' (the point
+shares the galaxy's centre), 'sersic+sersic+sky' (bulge and disc of one centre). Structure is shared by all images; every band
+has a flux of its own, every image a sky.
+
+example:
+  bayesjoint fit KiDS_r.fits SDSS_r.fits --bands KiDS_r,SDSS_r --sampler nuts --out run/
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status (2 for bad input, with one sentence on standard error)."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="%(message)s")
+    try:
+        return options.run(options)
+    except (ValueError, TypeError, OSError) as e:
+        message = " ".join(str(e).split())
+        print(f"bayesjoint: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bayesjoint: stopped.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="bayesjoint", description="Bayesian joint modelling of astronomical images.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--sampler", choices=("nuts", "svi", "laplace", "none"), default="nuts", help="how to sample the posterior (default nuts; none: the fit alone)")
+    common.add_argument("--draws", type=int, default=1000, help="draws a chain (default 1000)")
+    common.add_argument("--warmup", type=int, default=200, help="warm-up steps a chain (default 200)")
+    common.add_argument("--chains", type=int, default=4, help="chains (default 4)")
+    common.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default 1)")
+    common.add_argument("--quiet", action="store_true", help="no progress bars, no warnings, no summary")
+
+    demo = commands.add_parser("demo", parents=[common], help="simulate three bands of one galaxy, fit them jointly, write the results", description="Simulate three bands of one galaxy, fit them jointly, and write the results.")
+    demo.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"), help="folder of the results (default demo/)")
+    demo.set_defaults(run=_demo, draws=500)
+
+    fit = commands.add_parser("fit", parents=[common], help="fit FITS images jointly", description=FIT_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    fit.add_argument("files", nargs="+", metavar="FILE.fits", help="images of one patch of sky")
+    fit.add_argument("--model", default="sersic+sky", help="components, joined by + (default sersic+sky)")
+    fit.add_argument("--bands", help="band of each file, in order, joined by commas (default: the header's BAND, or the file's name)")
+    fit.add_argument("--psf", choices=("file", "none"), default="file", help="none: ignore the files' PSF")
+    fit.add_argument("--zeropoint", type=float, help="AB magnitude of one unit, for all files")
+    fit.add_argument("--pixel-scale", type=float, help="arcsec per pixel, for files without a WCS")
+    fit.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
+    fit.add_argument("--out", type=pathlib.Path, default=pathlib.Path("run"), help="folder of the results (default run/)")
+    fit.set_defaults(run=_fit)
+    return parser
+
+
+def components(model: str) -> list[Any]:
+    """Components of a model such as ``sersic+point+sky``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown component, or none that shines.
+    """
+    from bayesjoint.sky import Point, Sersic, Sky, start
+
+    kinds = [k.strip().lower() for k in model.split("+")]
+    unknown = [k for k in kinds if k not in ("sersic", "point", "sky", "plane")]
+    if unknown or not {"sersic", "point"} & set(kinds) or kinds.count("sersic") > 2 or kinds.count("point") > 1 or ("sky" in kinds) + ("plane" in kinds) > 1:
+        raise ValueError(f"The model is to be made of sersic (once or twice), point, and sky or plane, joined by '+', and {model!r} came.")
+    made: list[Any] = []
+    if kinds.count("sersic") == 2:
+        bulge = Sersic("bulge", n=start(3.0))
+        made += [bulge, Sersic("disc", x=bulge.x, y=bulge.y, n=start(1.0))]
+    elif "sersic" in kinds:
+        made.append(Sersic("galaxy"))
+    if "point" in kinds:
+        made.append(Point("point", x=made[0].x, y=made[0].y) if made else Point("point"))
+    if "sky" in kinds or "plane" in kinds:
+        made.append(Sky(order=int("plane" in kinds)))
+    return made
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from bayesjoint.images import Image
+
+    bands = None if options.bands is None else [b.strip() for b in options.bands.split(",")]
+    if bands is not None and len(bands) != len(options.files):
+        raise ValueError(f"--bands is to name one band a file, {len(options.files)} of them, and {len(bands)} came.")
+    overrides: dict[str, Any] = {}
+    if options.psf == "none":
+        overrides["psf"] = None
+    if options.zeropoint is not None:
+        overrides["zeropoint"] = options.zeropoint
+    if options.pixel_scale is not None:
+        overrides["pixel_scale"] = options.pixel_scale
+    if options.estimate_noise:
+        overrides["variance"] = "estimate"
+    images = []
+    for k, path in enumerate(options.files):
+        own = {} if bands is None else {"band": bands[k]}
+        images.append(Image.read(path, **overrides, **own))
+    stems = [im.name for im in images]
+    if len(set(stems)) < len(stems) and bands is not None and len(set(bands)) == len(bands):
+        images = [im.replace(name=b) for im, b in zip(images, bands, strict=True)]  # files of one name from different folders
+    return _run(components(options.model), images, options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from bayesjoint.examples import three_bands
+
+    images, truth = three_bands(seed=options.seed)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for im in images:
+        im.write(options.out / f"{im.name}.fits", overwrite=True)
+    status = _run(components("sersic+sky"), images, options, truth)
+    if not options.quiet:
+        print(f"The same from these files:  bayesjoint fit {' '.join(str(options.out / f'{im.name}.fits') for im in images)} --out run/")
+    return status
+
+
+def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, truth: dict[str, float] | None = None) -> int:
+    from bayesjoint.scene import Scene
+
+    out, loud = options.out, not options.quiet
+    progress = loud and sys.stderr.isatty()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out is to be a folder, and {str(out)!r} is a file.")
+    out.mkdir(parents=True, exist_ok=True)
+    began = time.perf_counter()
+    scene = Scene(parts, images)
+    best = scene.fit(progress=progress)
+    best.save(out / "scene.yaml")
+    _savefig(best.plot(), out / "residuals.png")
+    if loud:
+        print(best)
+    if options.sampler == "none":
+        best.table().write(out / "table.ecsv", overwrite=True)
+        if loud:
+            print(f"Done in {time.perf_counter() - began:.1f} s: {_listing(out)}")
+        return 0
+    if options.sampler == "nuts":
+        post = best.nuts(draws=options.draws, warmup=options.warmup, chains=options.chains, seed=options.seed, progress=progress)
+    elif options.sampler == "svi":
+        post = best.svi(draws=options.draws, seed=options.seed, progress=progress)
+    else:
+        post = best.laplace(draws=options.draws, seed=options.seed)
+    post.save(out / "posterior.nc")
+    post.table().write(out / "table.ecsv", overwrite=True)
+    _savefig(post.corner(truths=truth), out / "corner.png")
+    if loud:
+        print(f"\n{post}")
+        print(post.summary().to_string(float_format=lambda v: f"{v:.6g}"))
+        print(f"\nDone in {time.perf_counter() - began:.1f} s: {_listing(out)}")
+    return 0
+
+
+def _savefig(figure: Any, path: pathlib.Path) -> None:
+    figure.savefig(path, dpi=90)
+
+
+def _listing(out: pathlib.Path) -> str:
+    return f"{out}/ holds " + ", ".join(n for n in ("table.ecsv", "posterior.nc", "scene.yaml", "residuals.png", "corner.png") if (out / n).exists())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

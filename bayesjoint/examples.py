@@ -1,0 +1,57 @@
+"""Examples: skies simulated by the package itself, with the truth they were made from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bayesjoint.images import PSF, Image
+from bayesjoint.scene import Scene
+from bayesjoint.sky import Sersic, Sky
+from bayesjoint.units import AB_NJY
+
+__all__ = ["three_bands"]
+
+GALAXY = {"galaxy.x": 0.4, "galaxy.y": -0.7, "galaxy.q": 0.62, "galaxy.pa": 128.0, "galaxy.n": 1.7, "galaxy.r_eff": 4.0}
+BANDS = {  # scale, shape, optical FWHM (arcsec), zeropoint, sigma per pixel, magnitude of the galaxy
+    "r": (0.27, (160, 160), 1.1, 22.5, 0.012, 17.4),
+    "W1": (1.9, (30, 30), 5.4, 22.5, 1.2, 16.6),
+    "NUV": (1.5, (36, 36), 5.0, 20.08, 0.0017, 20.3),
+}
+
+
+def three_bands(seed: int = 1) -> tuple[list[Image], dict[str, float]]:
+    """Simulate one galaxy in three images of different pixel scale, PSF, zeropoint and orientation.
+
+    Parameters
+    ----------
+    seed : int
+        Of the noise.
+
+    Returns
+    -------
+    images : list of Image
+        Bands r, W1 and NUV.
+    truth : dict
+        Values by site, in arcsec, degree and nJy.
+    """
+    images, truth = [], dict(GALAXY)
+    for k, (band, (scale, shape, fwhm, zeropoint, sigma, mag)) in enumerate(BANDS.items()):
+        psf = PSF.moffat(fwhm, 3.5, scale) if band == "r" else PSF.gaussian(fwhm, scale)
+        images.append(Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=_wcs(scale, shape, rotation=35.0 * k), zeropoint=zeropoint, band=band, name=band))
+        truth[f"galaxy.flux[{band}]"] = 10 ** (-0.4 * (mag - AB_NJY))
+        truth[f"sky.level[{band}]"] = 0.3 * sigma
+    scene = Scene([Sersic("galaxy", position=(GALAXY["galaxy.x"], GALAXY["galaxy.y"])), Sky()], images)
+    return scene.simulate(truth, seed), truth
+
+
+def _wcs(scale: float, shape: tuple[int, int], rotation: float):  # noqa: ANN202
+    """TAN WCS about one position, its pixel axes turned by `rotation` degrees."""
+    from astropy.wcs import WCS
+
+    w = WCS(naxis=2)
+    c, s = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
+    w.wcs.ctype = "RA---TAN", "DEC--TAN"
+    w.wcs.crval = 150.0, 2.2
+    w.wcs.crpix = (shape[1] + 1) / 2, (shape[0] + 1) / 2
+    w.wcs.cd = np.array([[-c, s], [s, c]]) * scale / 3600
+    return w

@@ -1,0 +1,45 @@
+"""Scalars of the hot path: Python floats on the CPU, where a 0-d tensor costs more than its arithmetic; tensors elsewhere.
+
+The same formulas serve both: on other devices nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+__all__ = ["Scalar", "add_scaled", "cos_sin", "log", "numbers", "pack"]
+
+Scalar = float | torch.Tensor
+
+
+def numbers(p: torch.Tensor) -> list[Scalar]:
+    """A vector's elements as floats (CPU) or 0-d tensors."""
+    return p.tolist() if p.device.type == "cpu" else list(p.unbind())
+
+
+def pack(values: Sequence[Scalar], like: torch.Tensor) -> torch.Tensor:
+    """Scalars as a vector of the dtype and on the device of `like`."""
+    if like.device.type == "cpu":
+        return torch.tensor([float(v) for v in values], dtype=like.dtype)
+    return torch.stack([torch.as_tensor(v, dtype=like.dtype, device=like.device) for v in values])
+
+
+def cos_sin(degrees: Scalar) -> tuple[Scalar, Scalar]:
+    """Cosine and sine of an angle in degrees."""
+    if isinstance(degrees, float):
+        return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    angle = torch.deg2rad(degrees)
+    return torch.cos(angle), torch.sin(angle)
+
+
+def log(x: Scalar) -> Scalar:
+    """Natural logarithm."""
+    return math.log(x) if isinstance(x, float) else torch.log(x)
+
+
+def add_scaled(target: torch.Tensor, x: torch.Tensor, factor: Scalar) -> torch.Tensor:
+    """Add ``factor * x`` to a tensor in place."""
+    return target.add_(x, alpha=factor) if isinstance(factor, float) else target.addcmul_(x, factor)
