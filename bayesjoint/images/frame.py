@@ -92,7 +92,8 @@ class Placement:
         return float(np.sqrt(abs(np.linalg.det(Frame(self.sky_middle).jacobian(self, *self.middle)))))
 
     def _world(self, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
-        return self.wcs.all_pix2world(np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1], 0)
+        world = self.wcs.all_pix2world(np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1], 0)
+        return world[self.wcs.wcs.lng], world[self.wcs.wcs.lat]  # a header may have Dec first
 
 
 def _as_icrs(wcs: WCS, lon: Any, lat: Any) -> SkyCoord:

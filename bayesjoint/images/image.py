@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import Cutout2D, NDData
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike
 
-from bayesjoint.images.frame import Placement
+from bayesjoint.images.frame import Frame, Placement
 from bayesjoint.images.noise import noise_from
 from bayesjoint.images.psf import PSF
 from bayesjoint.log import log
-from bayesjoint.units import AB_NJY, to_float
+from bayesjoint.units import AB_NJY, to_array, to_float
 
 __all__ = ["Image"]
 
@@ -46,7 +48,7 @@ class Image:
     name : str, optional
         Unique in a scene. Default: the band, numbered where it is not alone.
     epoch, wavelength, gain : float, optional
-        Date (MJD), effective wavelength (micron), electrons per unit.
+        Date (MJD or `~astropy.time.Time`), effective wavelength (micron), electrons per unit.
 
     Raises
     ------
@@ -100,9 +102,9 @@ class Image:
             a.setflags(write=False)
         self.placement = Placement.of(data.shape, wcs=wcs, pixel_scale=pixel_scale, center=center, origin=origin)
         self.zeropoint = None if zeropoint is None else to_float(zeropoint, "mag", "zeropoint")
-        self.epoch = None if epoch is None else float(epoch)
+        self.epoch = None if epoch is None else to_float(getattr(epoch, "mjd", epoch), "MJD", "epoch")
         self.wavelength = None if wavelength is None else to_float(wavelength, "um", "wavelength")
-        self.gain = None if gain is None else float(gain)
+        self.gain = None if gain is None else to_float(gain, "electrons per unit", "gain")
         self.psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
         if self.psf is not None and any(p > n for p, n in zip(self.psf.native_shape, self.shape, strict=True)):
             raise ValueError(f"The PSF covers {self.psf.native_shape} pixels and the image only {self.shape}: crop the PSF, or give a larger image.")
@@ -138,12 +140,10 @@ class Image:
         place = {"wcs", "pixel_scale", "center", "origin"}
         if "sigma" in changes or "ivar" in changes:
             kept.pop("variance")
-        new = object.__new__(Image)
-        if place.isdisjoint(changes):
-            Image.__init__(new, **(kept | changes), pixel_scale=1.0)
-            new.placement = self.placement.check(new.shape)
-        else:
-            Image.__init__(new, **(kept | changes))
+        if not place.isdisjoint(changes):
+            return Image(**(kept | changes))
+        new = Image(**(kept | changes), pixel_scale=1.0)
+        new.placement = self.placement.check(new.shape)
         return new
 
     def shifted(self, dx: Any, dy: Any) -> Image:
@@ -160,24 +160,25 @@ class Image:
         center : (x, y) in pixels (0-based), or SkyCoord
             The middle of the part.
         size : int, (ny, nx), or Quantity
-            As for `astropy.nddata.Cutout2D`; parts outside the image are left away.
-        """
-        from astropy.coordinates import SkyCoord
+            Pixels, or an angle along each axis; parts outside the image are left away.
 
+        Raises
+        ------
+        ValueError
+            If the part lies off the image, is smaller than the PSF, or has no pixel left unmasked.
+        """
         if isinstance(center, SkyCoord):
             if self.placement.wcs is None:
                 raise ValueError("A cutout about a SkyCoord needs an image with a WCS; give the centre as pixels (x, y) instead.")
-            center = tuple(float(c) for c in self.placement.wcs.world_to_pixel(center))
+            center = Frame(center).to_pixel(self.placement, 0.0, 0.0)
         try:
+            if u.Quantity(size).unit != u.dimensionless_unscaled:
+                size = u.Quantity(size).to(u.pix, u.pixel_scale(self.pixel_scale * u.arcsec / u.pix))
             cut = Cutout2D(self.data, center, size, mode="trim")
-        except ValueError as e:
+        except (TypeError, ValueError) as e:
             raise ValueError(f"The cutout of size {size} at {center} does not lie on the image of shape {self.shape}: {e}") from e
         part = cut.slices_original
-        psf = self.psf
-        new = self.replace(data=self.data[part], variance=self.variance[part], mask=self.mask[part], psf=None)
-        if psf is not None and any(p > n for p, n in zip(psf.native_shape, new.shape, strict=True)):
-            raise ValueError(f"The cutout of shape {new.shape} is smaller than the PSF, {psf.native_shape} pixels: make it larger.")
-        new.psf = psf
+        new = self.replace(data=self.data[part], variance=self.variance[part], mask=self.mask[part], pixel_scale=1.0)  # its place comes next
         new.placement = self.placement.cropped(part[1].start, part[0].start, new.shape)
         return new
 
@@ -213,12 +214,7 @@ class Image:
 
 
 def _pixels(data: ArrayLike) -> np.ndarray:
-    if isinstance(data, np.ma.MaskedArray):
-        data = np.ma.filled(data.astype(float), np.nan)
-    try:
-        a = np.array(data, dtype=np.float64)
-    except (TypeError, ValueError) as e:
-        raise ValueError(f"An image's data are to be a 2-D array of numbers, and {type(data).__name__} came.") from e
+    a = to_array(data, "An image's data")
     if a.ndim != 2 or a.size == 0:
         raise ValueError(f"An image's data are to be a 2-D array (ny, nx) that is not empty, and one of shape {a.shape} came.")
     return a

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bayesjoint.log import log
-from bayesjoint.units import to_float
+from bayesjoint.units import to_array, to_float
 
 __all__ = ["PSF"]
 
@@ -44,13 +44,11 @@ class PSF:
     """
 
     def __init__(self, array: ArrayLike, *, oversampling: int = 1, pixel_response: str | None = "native", normalize: bool = True) -> None:
-        a = np.array(array, dtype=np.float64)
+        a, oversampling = to_array(array, "A PSF"), _whole(oversampling)
         if a.ndim != 2 or a.shape[0] % 2 == 0 or a.shape[1] % 2 == 0:
             raise ValueError(f"A PSF is to be a 2-D array of odd size, centred on its middle element, and one of shape {a.shape} came: pad or crop it to odd sizes.")
         if not np.isfinite(a).all():
             raise ValueError(f"A PSF is to be finite everywhere, and {int((~np.isfinite(a)).sum())} of its values are not: replace them first (by 0, say).")
-        if int(oversampling) != oversampling or oversampling < 1:
-            raise ValueError(f"oversampling is to be a whole number of samples per pixel, at least 1, and {oversampling!r} came.")
         if pixel_response not in RESPONSES:
             raise ValueError(f"pixel_response is to be one of {RESPONSES}, and {pixel_response!r} came.")
         total = a.sum()
@@ -59,7 +57,7 @@ class PSF:
         if normalize:
             a = a / total
         a.setflags(write=False)
-        self.array, self.oversampling, self.pixel_response, self.normalize = a, int(oversampling), pixel_response, bool(normalize)
+        self.array, self.oversampling, self.pixel_response, self.normalize = a, oversampling, pixel_response, bool(normalize)
         off = np.hypot(*self.centroid)
         if off > 0.1:
             log.warning("The PSF's centroid lies (%+.2f, %+.2f) px from its middle: positions in its image shift by as much.", *self.centroid)
@@ -69,7 +67,7 @@ class PSF:
         """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity)."""
         fwhm, scale = _widths(fwhm, pixel_scale)
         sigma = fwhm / scale / np.sqrt(8 * np.log(2))
-        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2), 6.0 * sigma, fwhm / scale, options)
+        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), 6.0 * sigma, fwhm / scale, options)
 
     @classmethod
     def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, **options: Any) -> PSF:
@@ -78,22 +76,26 @@ class PSF:
         if not beta > 1:
             raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")
         alpha2 = (fwhm / scale / 2) ** 2 / (2 ** (1 / beta) - 1)
-        return cls._effective(lambda r2: (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options)
+        return cls._effective(lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options)
 
     @classmethod
     def _effective(cls, optical: Any, radius: float, fwhm_px: float, options: dict) -> PSF:
-        """Integrate an optical PSF over pixels; oversampled where the native grid would not hold it (FWHM < 3.5 px)."""
+        """Integrate an optical PSF of unit sum over pixels; oversampled where the native grid would not hold it (FWHM < 3.5 px)."""
         s = options.setdefault("oversampling", 1 if fwhm_px >= 3.5 else int(min(9, 2 * np.ceil(1.75 / max(fwhm_px, 0.4)) + 1)))
+        s = _whole(s)
         half = int(np.ceil(max(radius, 2.0) * s))
-        # the native pixel's response, integrated by Gauss-Legendre: exact to rounding for smooth PSFs
+        # the native pixel's response, integrated by Gauss-Legendre: exact to rounding for smooth PSFs, in parts for narrow ones
+        parts = int(np.ceil(min(0.5 / fwhm_px, 16)))
         nodes, weights = np.polynomial.legendre.leggauss(12)
+        nodes = ((nodes + 1 + 2 * np.arange(parts)[:, None]) / (2 * parts) - 0.5).ravel()
+        weights = np.tile(weights / (2 * parts), parts)
         grid = np.arange(-half, half + 1) / s
         array = np.zeros((grid.size, grid.size))
-        for dy, wy in zip(nodes / 2, weights, strict=True):
+        for dy, wy in zip(nodes, weights, strict=True):
             y2 = (grid + dy) ** 2
-            for dx, wx in zip(nodes / 2, weights, strict=True):
+            for dx, wx in zip(nodes, weights, strict=True):
                 array += wy * wx * optical(y2[:, None] + (grid + dx)[None] ** 2)
-        return cls(array, pixel_response="native", **options)
+        return cls(array / s**2, pixel_response="native", **options)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -116,10 +118,9 @@ class PSF:
 
     @property
     def fwhm(self) -> float:
-        """Full width at half maximum, in image pixels, from the area above half the peak."""
-        a = self.array
-        fine = _refine(a, 8)
-        return float(2 * np.sqrt((fine > 0.5 * fine.max()).sum() / 64 / np.pi) / self.oversampling)
+        """Full width at half maximum, in image pixels: the diameter of a circle as large as the area above half the peak."""
+        fine, factor = _refine(self.array)
+        return float(2 * np.sqrt((fine > 0.5 * fine.max()).sum() / np.pi) / factor / self.oversampling)
 
     def __repr__(self) -> str:
         return f"PSF({self.shape[0]}x{self.shape[1]}, oversampling={self.oversampling}, pixel_response={self.pixel_response!r}, FWHM {self.fwhm:.2f} px)"
@@ -132,9 +133,21 @@ def _widths(fwhm: Any, pixel_scale: Any) -> tuple[float, float]:
     return fwhm, scale
 
 
-def _refine(a: np.ndarray, factor: int) -> np.ndarray:
+def _whole(oversampling: Any) -> int:
+    number = to_float(oversampling, "", "oversampling")
+    if number < 1 or number != int(number):
+        raise ValueError(f"oversampling is to be a whole number of samples per pixel, at least 1, and {oversampling!r} came.")
+    return int(number)
+
+
+def _refine(a: np.ndarray) -> tuple[np.ndarray, int]:
+    """The part above half the peak, with a margin, on a finer grid by a cubic spline; and how much finer."""
     from scipy.ndimage import zoom
 
-    y, x = np.unravel_index(a.argmax(), a.shape)
-    r = max(6, min(a.shape) // 4)
-    return zoom(a[max(0, y - r) : y + r + 1, max(0, x - r) : x + r + 1], factor, order=3)
+    a = np.pad(a, 4)
+    high = a > 0.5 * a.max()
+    rows, columns = np.flatnonzero(high.any(1)), np.flatnonzero(high.any(0))
+    box = a[rows[0] - 4 : rows[-1] + 5, columns[0] - 4 : columns[-1] + 5]
+    factor = int(np.ceil(400 / max(box.shape)))
+    # zoom keeps the end points in place: n samples become (n - 1) factor + 1
+    return zoom(box, [((n - 1) * factor + 1) / n for n in box.shape], order=3), factor

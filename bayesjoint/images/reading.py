@@ -20,6 +20,7 @@ NOISE = {"VAR": "variance", "VARIANCE": "variance", "ERR": "sigma", "ERROR": "si
 MASKS = ("MASK", "DQ", "FLAGS", "BADPIX")
 ZEROPOINTS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "ZEROPOINT", "ZP", "PHOTZP", "MAG0", "MAGZERO1")
 KEYS = {"epoch": ("MJD", "MJD-OBS", "MJD-AVG", "EPOCHMJD"), "gain": ("GAIN",), "wavelength": ("WAVELEN", "WAVELENG")}
+NOISES = {"variance", "sigma", "ivar"}
 PLACES = {"wcs", "pixel_scale"}
 
 
@@ -41,14 +42,15 @@ def read(source: Any, **overrides: Any) -> Image:
     ValueError
         If something needed is neither in the file nor given.
     """
-    unknown = set(overrides) - {"variance", "sigma", "ivar", "psf", "mask", "wcs", "pixel_scale", "center", "origin", "zeropoint", "band", "name", "epoch", "wavelength", "gain"}
+    unknown = set(overrides) - NOISES - PLACES - {"psf", "mask", "center", "origin", "zeropoint", "band", "name", "epoch", "wavelength", "gain"}
     if unknown:
         raise TypeError(f"Image.read has no argument {sorted(unknown)[0]!r}; it takes those of Image.")
+    overrides = _given(overrides)
     if isinstance(source, fits.HDUList):
         return _from_hdus(source, None, overrides)
     stem = pathlib.Path(str(getattr(source, "name", source))).name.split(".")[0] if not hasattr(source, "read") or hasattr(source, "name") else None
     if isinstance(source, str | pathlib.Path) and "://" not in str(source):
-        path = pathlib.Path(source)
+        source = path = pathlib.Path(source).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r} to read an image from.")
         if path.stat().st_size == 0:
@@ -57,46 +59,64 @@ def read(source: Any, **overrides: Any) -> Image:
         hdus = fits.open(source, memmap=False)
     except OSError as e:
         raise OSError(f"{str(source)!r} cannot be read as FITS: {e}") from e
-    with hdus:
+    try:
         return _from_hdus(hdus, stem, overrides)
+    finally:
+        hdus.close(closed=not hasattr(source, "read"))  # a file that the user opened is the user's to close
 
 
 def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
     what = f"{stem!r}" if stem else "the file"
-    named = {h.name.upper(): h for h in hdus[1:] if h.name}
-    sci = hdus[0] if hdus[0].data is not None else next((named[n] for n in SCIENCE if n in named), None)
+    named = {h.name.upper(): h for h in reversed(hdus[1:]) if h.name}  # of several by one name, the first
+    sci = hdus[0] if _data(hdus[0]) is not None else next((named[n] for n in SCIENCE if n in named), None)
     if sci is None:
-        sci = next((h for h in hdus[1:] if h.is_image and h.data is not None and h.data.ndim == 2 and h.name.upper() not in {*NOISE, *MASKS, "PSF", "SEG"}), None)
+        sci = next((h for h in hdus[1:] if h.is_image and np.ndim(_data(h)) == 2 and h.name.upper() not in {*NOISE, *MASKS, "PSF", "SEG"}), None)
     if sci is None or not getattr(sci, "is_image", False):
         raise ValueError(f"No image was found in {what}: expected pixels in the primary HDU or an extension SCI, and there are {[h.name for h in hdus]}.")
     header = hdus[0].header.copy() if sci is hdus[0] else _merged(hdus[0].header, sci.header)
     options: dict[str, Any] = {}
-    if not {"variance", "sigma", "ivar"} & {k for k, v in overrides.items() if v is not None}:
+    if NOISES.isdisjoint(overrides):
         found = next((n for n in NOISE if n in named), None)
         if found is None:
             raise ValueError(f"{what} has no noise: expected an extension VAR, ERR, IVAR or WHT; give variance=, sigma= or ivar= (variance='estimate' measures it).")
-        options[NOISE[found]] = named[found].data
+        options[NOISE[found]] = _data(named[found])
     if "mask" not in overrides:
         found = next((n for n in MASKS if n in named), None)
-        options["mask"] = None if found is None else np.asarray(named[found].data) != 0
+        options["mask"] = None if found is None else np.asarray(_data(named[found])) != 0
     if "psf" not in overrides and "PSF" in named:
         h = named["PSF"].header
-        options["psf"] = PSF(named["PSF"].data, oversampling=int(h.get("OVERSAMP", 1)), pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"), normalize=bool(h.get("PSFNORM", True)))
-    if not PLACES & {k for k, v in overrides.items() if v is not None}:
-        options |= _place(header, what)
+        options["psf"] = PSF(_data(named["PSF"]), oversampling=int(h.get("OVERSAMP", 1)), pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"), normalize=bool(h.get("PSFNORM", True)))
+    if PLACES.isdisjoint(overrides):
+        options |= _place(header, hdus, what)
     if "zeropoint" not in overrides:
         options["zeropoint"] = next((float(header[k]) for k in ZEROPOINTS if isinstance(header.get(k), int | float)), None)
     for key, keywords in KEYS.items():
         if key not in overrides:
             options[key] = next((float(header[k]) for k in keywords if isinstance(header.get(k), int | float)), None)
     if "band" not in overrides:
-        options["band"] = str(header.get("BAND") or header.get("FILTER") or stem or "image").strip().replace("/", "-")
+        options["band"] = _clean(header.get("BAND") or header.get("FILTER") or stem or "image")
     if "name" not in overrides:
-        options["name"] = header.get("BJNAME") or (None if stem is None else stem.replace("/", "-").replace("[", "(").replace("]", ")"))
+        options["name"] = _clean(header.get("BJNAME") or stem or "") or None
     image = Image(sci.data, **(options | overrides))
-    if not PLACES & {k for k, v in overrides.items() if v is not None} and ("BJSHIFTX" in header or "BJSHIFTY" in header):
+    if {*PLACES, "center", "origin"}.isdisjoint(overrides) and ("BJSHIFTX" in header or "BJSHIFTY" in header):
         image = image.shifted(header.get("BJSHIFTX", 0.0), header.get("BJSHIFTY", 0.0))
     return image
+
+
+def _given(overrides: dict) -> dict:
+    """Leave out noise and place that are None: they replace nothing, whereas ``psf=None`` does."""
+    return {k: v for k, v in overrides.items() if v is not None or k not in {*NOISES, *PLACES, "center", "origin"}}
+
+
+def _data(hdu: Any) -> Any:
+    try:
+        return hdu.data
+    except (TypeError, ValueError, OSError) as e:  # a cut-off file is met where numpy fills the array
+        raise OSError(f"The pixels of HDU {hdu.name or 'PRIMARY'!r} cannot be read: is the file cut short? ({e})") from e
+
+
+def _clean(text: Any) -> str:
+    return str(text).strip().replace("/", "-").replace("[", "(").replace("]", ")")
 
 
 def _merged(primary: fits.Header, extension: fits.Header) -> fits.Header:
@@ -107,12 +127,12 @@ def _merged(primary: fits.Header, extension: fits.Header) -> fits.Header:
     return header
 
 
-def _place(header: fits.Header, what: str) -> dict[str, Any]:
+def _place(header: fits.Header, hdus: fits.HDUList, what: str) -> dict[str, Any]:
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        wcs = WCS(header)
+        wcs = WCS(header, fobj=hdus)  # look-up tables of distortion are HDUs of their own
     if wcs.has_celestial:
         return {"wcs": wcs}
     if "PIXSCALE" in header:
@@ -123,7 +143,8 @@ def _place(header: fits.Header, what: str) -> dict[str, Any]:
 def from_nddata(nddata: NDData, **overrides: Any) -> Image:
     """Make an `Image` from NDData or CCDData; `overrides` are arguments of `Image` and replace what it holds."""
     options: dict[str, Any] = {}
-    if not {"variance", "sigma", "ivar"} & set(overrides):
+    overrides = _given(overrides)
+    if NOISES.isdisjoint(overrides):
         kinds = {VarianceUncertainty: "variance", StdDevUncertainty: "sigma", InverseVariance: "ivar"}
         kind = kinds.get(type(nddata.uncertainty))
         if kind is None:
@@ -131,7 +152,7 @@ def from_nddata(nddata: NDData, **overrides: Any) -> Image:
         options[kind] = nddata.uncertainty.array
     if nddata.mask is not None:
         options["mask"] = nddata.mask
-    if nddata.wcs is not None and not PLACES & set(overrides):
+    if nddata.wcs is not None and PLACES.isdisjoint(overrides):
         options["wcs"] = nddata.wcs
     if getattr(nddata, "psf", None) is not None:
         options["psf"] = nddata.psf
@@ -145,12 +166,16 @@ def write(image: Image, path: Any, *, overwrite: bool = False) -> None:
         header = fits.Header({"PIXSCALE": place.scale})
     else:
         wcs = place.wcs.deepcopy()
+        if any(t is not None for t in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
+            raise ValueError("An image whose WCS has look-up tables of distortion cannot be written: give it a WCS with SIP, or none, by .replace(wcs=...).")
         wcs.wcs.crpix = wcs.wcs.crpix - np.array(place.crop, float)
         if wcs.sip is not None:
             from astropy.wcs import Sip
 
             wcs.sip = Sip(wcs.sip.a, wcs.sip.b, wcs.sip.ap, wcs.sip.bp, wcs.wcs.crpix)
         header = wcs.to_header(relax=True)
+        for key in KEYS["epoch"]:  # else the WCS's date would be read back as the image's epoch
+            header.remove(key, ignore_missing=True)
     values = {"MAGZERO": image.zeropoint, "BAND": image.band, "BJNAME": image.name, "MJD": image.epoch, "GAIN": image.gain, "WAVELEN": image.wavelength}
     shift = tuple(a + b for a, b in zip(place.shift, place.center, strict=True))  # a centre is a shift from (0, 0)
     if shift != (0.0, 0.0):

@@ -32,7 +32,7 @@ class ChainTask:
     warmup: int
     target_accept: float
     folder: str
-    threads: int | None
+    threads: int
 
     @property
     def rows(self) -> pathlib.Path:
@@ -78,8 +78,7 @@ def run_chain(task: ChainTask) -> None:
 
     The same seed gives the same draws, whether or not the chain was stopped on the way.
     """
-    if task.threads is not None:
-        torch.set_num_threads(task.threads)
+    torch.set_num_threads(task.threads)
     scene, center, lower = task.scene, task.center, task.lower
     calls = 0
 

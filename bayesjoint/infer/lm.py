@@ -36,8 +36,7 @@ class State:
 
 def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     """Log density, gradient and Gauss-Newton precision at z; bounded memory: one image's Jacobian at a time."""
-    theta, t = scene.chart.values(z)
-    full = scene.full(theta)
+    full = scene.full(scene.chart.values(z)[0])
     n = len(scene.names)
     slope = torch.func.jacfwd(lambda x: scene.chart.values(x)[0])(z)
     chi2, value = 0.0, 0.0

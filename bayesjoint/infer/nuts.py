@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
 from bayesjoint.infer.draws import values_of
@@ -64,7 +65,8 @@ def nuts(fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress:
         folder.mkdir(parents=True, exist_ok=True)
         _claim(folder, fit, draws, warmup, chains, seed, target_accept)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
-        tasks = [ChainTask(scene, fit.z, lower, c, seeds[c], draws, warmup, target_accept, str(folder), max(1, cores // workers) if workers > 1 else None) for c in range(chains)]
+        threads = max(1, cores // min(chains, cores))  # the same wherever a chain runs: sums in another order would change its draws
+        tasks = [ChainTask(scene, fit.z, lower, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
         _run(tasks, workers, progress)
         rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
     n, i = len(scene.names), len(scene.images)
@@ -99,9 +101,13 @@ def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
     total = sum(t.draws for t in tasks)
     with tqdm(total=total, desc="NUTS", disable=not progress, leave=False) as bar:
         if workers == 1:
-            for t in tasks:
-                run_chain(t)
-                bar.update(sum(x.done() for x in tasks) - bar.n)
+            before = torch.get_num_threads()
+            try:
+                for t in tasks:
+                    run_chain(t)
+                    bar.update(sum(x.done() for x in tasks) - bar.n)
+            finally:
+                torch.set_num_threads(before)
             return
         from loky import get_reusable_executor
 

@@ -109,7 +109,7 @@ class Stamp:
             fine = box.new_zeros(s * self.n[0], s * self.n[1])
             fine[::s, ::s] = box * s**2
             box = fine
-        return torch.fft.rfft2(box).view(-1).index_select(0, self.active).conj() * self.weight
+        return torch.fft.rfft2(box).reshape(-1).index_select(0, self.active).conj() * self.weight
 
     # -- drawing ----------------------------------------------------------------------------------------------------------
     def add(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> torch.Tensor:

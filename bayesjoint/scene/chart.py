@@ -3,7 +3,7 @@ r"""Chart: the map between the flat unconstrained vector z and the sites' values
 Sites on the whole line are themselves; positive ones are exponentials. An axis ratio and position angle that both have their
 default priors share the ellipticity plane :math:`e = -\ln q\,(\cos 2\,\mathrm{pa}, \sin 2\,\mathrm{pa})`, where a round galaxy is an
 ordinary point; the size of such a source is then carried by :math:`\ln(r_\mathrm{eff} \sqrt q)`, which (unlike the semi-major axis)
-is smooth there. All other priors are mapped by `torch.distributions.biject_to` of their support.
+is smooth there (what is left is a cone in the prior of the semi-major axis, of slope below 1). All other priors are mapped by `torch.distributions.biject_to` of their support.
 """
 
 from __future__ import annotations

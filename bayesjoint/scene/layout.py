@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.sky.components import Component, Radial, Sky
@@ -103,7 +104,7 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
             layout.fixed[name] = float(value)
             owners[name] = -len(layout.constants)  # negative: counted from the constants, placed after the sites below
         else:
-            prior = given.prior if given.prior is not None else default_prior(spec, concerned, geometry)
+            prior = default_prior(spec, concerned, geometry) if given.prior is None else _possible(given.prior, spec, name)
             layout.sites.append(Site(name, spec, component, prior, tuple(concerned), given.start, given.prior is None, label))
             owners[name] = len(layout.sites) - 1
         return owners[name]
@@ -126,6 +127,16 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
     count = len(layout.sites)
     layout.index = {k: v if v >= 0 else count - v - 1 for k, v in layout.index.items()}
     return layout
+
+
+def _possible(prior: Any, spec: Spec, name: str) -> Any:
+    """Return a user's prior, once its support is seen to be continuous and to hold no impossible values."""
+    support = prior.support
+    if support is None or support.is_discrete:
+        raise ValueError(f"The prior of {name} is to be a continuous distribution, and {type(prior).__name__} came.")
+    if spec.bounds[0] >= 0 and bool(support.check(torch.tensor(-1.0))):
+        raise ValueError(f"The prior {type(prior).__name__} of {name} allows negative values, which have no meaning there: use LogNormal, Gamma or Uniform, say.")
+    return prior
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

@@ -88,9 +88,36 @@ class ImageLikelihood:
         select[self.index, torch.arange(len(self.factor), device=full.device)] = self.factor
         return residual.dot(residual), select @ g, select @ h @ select.T
 
-    def chi2(self, full: torch.Tensor) -> torch.Tensor:
-        """Sum of squared residuals over sigma."""
-        return 2 * (self.const - self.log_prob(full))
+    @torch.no_grad()
+    def linear_system(self, full: torch.Tensor, linear: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+        """Weighted images of unit amplitude of the sites `linear`, the weighted residual with them at zero, and which they are.
+
+        Parameters
+        ----------
+        full : tensor
+            Values with the linear sites at zero.
+        linear : sequence of int
+            Sites that multiply an image: fluxes, sky levels and slopes.
+        """
+        index = self.index.tolist()
+        local = full.index_select(0, self.index) * self.factor
+        ends = np.cumsum(self.lengths)
+        amplitudes = [int(e) - 1 for e in ends[: self.n_sources]] + list(range(int(ends[self.n_sources - 1]) if self.n_sources else 0, len(index)))
+        slots = [m for m in amplitudes if index[m] in linear]
+        dark = local.clone()
+        dark[amplitudes] = 0.0
+
+        def drawn(v: torch.Tensor) -> torch.Tensor:
+            parts = torch.split(v, self.lengths)
+            return self.renderer.image(parts[: self.n_sources], parts[self.n_sources :])
+
+        columns = []
+        for m in slots:
+            one = dark.clone()
+            one[m] = self.factor[m]
+            columns.append((drawn(one) * self.weight).reshape(-1))
+        base = ((self.data - drawn(local)) * self.weight).reshape(-1)
+        return torch.stack(columns) if columns else base.new_zeros(0, base.numel()), base, np.array([linear.index(index[m]) for m in slots], dtype=int)
 
 
 class _Fused(torch.autograd.Function):

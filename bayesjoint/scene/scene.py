@@ -175,9 +175,9 @@ class Scene:
         return [im.replace(data=models[im.name] + rng.standard_normal(im.shape) * im.sigma) for im in self.images]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
-    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None) -> Scene:
+    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None, device: Any = None, dtype: Any = None) -> Scene:
         new = object.__new__(Scene)
-        new._build(components or self.components, images or self.images, self.frame.reference, self.device, self.dtype, self.layout.fixed if fixed is None else fixed, plans, start)
+        new._build(components or self.components, images or self.images, self.frame.reference, device or self.device, dtype or self.dtype, self.layout.fixed if fixed is None else fixed, plans, start)
         return new
 
     def _held(self) -> dict[str, float]:
@@ -206,8 +206,7 @@ class Scene:
         kept_images = [im for im in self.images if images is None or im.name in self._match(images, [i.name for i in self.images])]
         names = None if components is None else self._match(components, [c.name for c in self.components])
         kept = [c for c in self.components if (names is None or c.name in names) and any(c.sees(im) for im in kept_images)]
-        sites = {n for n in (*self.layout.names, *self.layout.fixed)}
-        held = {k: v for k, v in self._held().items() if k in sites and any(k.startswith(c.name + ".") for c in kept)}
+        held = {k: v for k, v in self._held().items() if any(k.startswith(c.name + ".") for c in kept)}
         labels = {im.name for im in kept_images} | {im.band for im in kept_images}
         held = {k: v for k, v in held.items() if "[" not in k or k[k.index("[") + 1 : -1] in labels}
         return self._like(components=kept, images=kept_images, fixed=held)

@@ -198,60 +198,30 @@ def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: floa
     return Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size / np.sqrt(q), snr)
 
 
-def linear_values(scene: Scene, values: dict[str, float], jacobians: bool = False) -> tuple[dict[str, float], float]:
+def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, float], float]:
     """Solve fluxes and skies for given structure, by weighted least squares with their priors; returns values and chi² + penalty."""
-    names = scene.layout.names
-    linear = [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and (s.start is None) and type(s.prior).__name__ == "Normal"]
+    sites = scene.layout.sites
+    linear = [i for i, s in enumerate(sites) if s.spec.unit in ("flux", "image") and s.start is None and type(s.prior).__name__ == "Normal"]
     if not linear:
         return dict(values), float("nan")
     theta = scene.vector(values).detach().clone()
     theta[linear] = 0.0
     full = scene.full(theta)
-    prior = [scene.chart.priors[i] for i in linear]
-    h = np.diag([float(p.scale) ** -2 for p in prior])
-    g = np.array([float(p.loc) * float(p.scale) ** -2 for p in prior])
-    chi2 = 0.0
-    with torch.no_grad():
-        for term in scene.likelihoods:
-            local, sky = term._split(full)
-            base = ((term.data - term.renderer.image(local, sky)) * term.weight).view(-1)
-            columns, where = [], []
-            unit_local = [v.clone() for v in local]
-            position = 0
-            for k, v in enumerate(local):
-                for slot, tensor in ((position + len(v) - 1, v),):
-                    site = int(term.index[slot])
-                    if site in linear:
-                        for w in unit_local:
-                            w[-1] = 0.0
-                        unit_local[k][-1] = 1.0
-                        columns.append((term.renderer.image(unit_local, [s * 0 for s in sky]) * term.weight).view(-1) * term.factor[slot])
-                        where.append(linear.index(site))
-                position += len(v)
-            for s in sky:
-                basis = [torch.ones_like(term.data), term.renderer.cols.expand_as(term.data), term.renderer.rows.expand_as(term.data)]
-                for m in range(len(s)):
-                    site = int(term.index[position + m])
-                    if site in linear:
-                        columns.append((basis[m] * term.weight).reshape(-1) * term.factor[position + m])
-                        where.append(linear.index(site))
-                position += len(s)
-            chi2 += float(base @ base)
-            if columns:
-                a = torch.stack(columns)
-                gram, right = (a @ a.T).cpu().double().numpy(), (a @ base).cpu().double().numpy()
-                np.add.at(h, (np.array(where)[:, None], np.array(where)), gram)
-                np.add.at(g, np.array(where), right)
+    precision = np.array([float(sites[i].prior.scale) ** -2 for i in linear])
+    h, g, chi2 = np.diag(precision), precision * np.array([float(sites[i].prior.loc) for i in linear]), 0.0
+    for term in scene.likelihoods:
+        columns, base, which = term.linear_system(full, linear)
+        chi2 += float(base @ base)
+        np.add.at(h, (which[:, None], which), (columns @ columns.T).cpu().double().numpy())
+        np.add.at(g, which, (columns @ base).cpu().double().numpy())
     scale = 1 / np.sqrt(np.diag(h))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
-    out = dict(values)
-    out.update({names[i]: float(v) for i, v in zip(linear, x, strict=True)})
-    return out, chi2 - float(g @ x)
+    return {**values, **{sites[i].name: float(v) for i, v in zip(linear, x, strict=True)}}, chi2 - float(g @ x)
 
 
 def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
     """Choose sizes and indices among a few by chi², in the image where each source is clearest, with linear fluxes."""
-    plain = scene._like(plans=scene._plan(values), start=values)
+    plain = scene._like(plans=scene._plan(values), start=values, device="cpu", dtype=torch.float64)
     best, chi2 = linear_values(plain, values)
     if not np.isfinite(chi2):
         return best

@@ -1,0 +1,32 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test fast lint bench calibrate clean
+
+# the environment: made once, and again when what it is made from changes
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(INSTALL) torch
+	$(INSTALL) -e ".[test]"
+	touch $@
+
+demo: $(VENV)/.ready          ## environment, installation, and the main job on simulated images; results in demo/
+	$(BIN)/bayesjoint demo --out demo
+
+test: $(VENV)/.ready          ## all tests, the slow ones too (real fields need BAYESJOINT_DATA or ../shared/data)
+	$(BIN)/python -m pytest -q
+
+fast: $(VENV)/.ready          ## the default suite without the slow tests
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/.ready          ## ruff
+	$(BIN)/ruff check .
+
+bench: $(VENV)/.ready         ## accuracy and time of rendering and sampling
+	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/real_fields.py
+
+clean:
+	rm -rf $(VENV) demo run build *.egg-info

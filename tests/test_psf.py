@@ -1,0 +1,149 @@
+"""PSF: its makers against GalSim, its properties, and what it refuses."""
+
+import logging
+
+import galsim
+import numpy as np
+import pytest
+from astropy import units as u
+
+from bayesjoint import PSF
+
+EXACT = galsim.GSParams(folding_threshold=1e-6, maxk_threshold=1e-8, kvalue_accuracy=1e-10, maximum_fft_size=16384)
+
+
+def galsim_effective(profile, psf):
+    """The profile with a pixel's response, sampled where the PSF's array is."""
+    both = galsim.Convolve([profile, galsim.Pixel(1.0)], gsparams=EXACT)
+    ny, nx = psf.shape
+    return both.drawImage(nx=nx, ny=ny, scale=1 / psf.oversampling, method="no_pixel", dtype=float).array
+
+
+@pytest.mark.parametrize(("fwhm", "oversampling"), [(5.0, None), (4.0, 1), (2.2, None), (2.2, 1), (2.5, 4), (1.0, None), (0.5, 5), (0.3, None), (0.1, 3)])
+def test_gaussian_against_galsim(fwhm, oversampling):
+    psf = PSF.gaussian(fwhm, **({} if oversampling is None else {"oversampling": oversampling}))
+    expected = galsim_effective(galsim.Gaussian(fwhm=fwhm), psf)
+    assert np.abs(psf.array - expected / expected.sum()).max() < 1e-6 * expected.max()
+
+
+MOFFATS = [(4.0, 3.0, None), (4.0, 2.5, 1), (2.2, 3.0, None), (2.5, 4.765, 4), (1.2, 3.0, None), (0.4, 3.0, 3)]
+
+
+@pytest.mark.parametrize(("fwhm", "beta", "oversampling"), MOFFATS)
+def test_moffat_against_galsim(fwhm, beta, oversampling):
+    psf = PSF.moffat(fwhm, beta, **({} if oversampling is None else {"oversampling": oversampling}))
+    expected = galsim_effective(galsim.Moffat(fwhm=fwhm, beta=beta), psf)
+    assert np.abs(psf.array - expected / expected.sum()).max() < 1e-6 * expected.max()
+
+
+def test_makers_keep_the_light_outside_the_stamp_where_asked():
+    psf = PSF.moffat(4.0, 2.5, normalize=False)
+    inside = galsim_effective(galsim.Moffat(fwhm=4.0, beta=2.5), psf).sum()
+    assert inside < 0.9999
+    assert psf.array.sum() == pytest.approx(inside, abs=1e-6)
+    assert PSF.gaussian(2.0, normalize=False, oversampling=3).array.sum() == pytest.approx(1.0, abs=1e-6)
+
+
+def test_widths_are_arcsec_or_quantities():
+    psf = PSF.gaussian(6.1 * u.arcsec, 2.75 * u.arcsec)
+    np.testing.assert_array_equal(psf.array, PSF.gaussian(6.1, 2.75).array)
+    np.testing.assert_allclose(psf.array, PSF.gaussian(6.1 / 3600 * u.deg, 2750 * u.mas).array, rtol=1e-9)
+    assert psf.pixel_response == "native"
+
+
+@pytest.mark.parametrize("oversampling", [1, 2, 5])
+@pytest.mark.parametrize("sigma", [1.5, 3.0, 6.0])
+def test_fwhm_of_a_sampled_gaussian(sigma, oversampling):
+    step = np.arange(-60, 61) / oversampling
+    r2 = step[:, None] ** 2 + step[None] ** 2
+    psf = PSF(np.exp(-0.5 * r2 / sigma**2), oversampling=oversampling, pixel_response=None)
+    assert psf.fwhm == pytest.approx(2.35482 * sigma, rel=0.01)
+
+
+def test_fwhm_of_a_small_stamp_and_of_none():
+    r2 = np.add.outer(np.arange(-6, 7) ** 2, np.arange(-6, 7) ** 2)
+    assert PSF(np.exp(-0.5 * r2 / 2.0**2)).fwhm == pytest.approx(2.35482 * 2.0, rel=0.01)
+    assert 0.8 < PSF([[1.0]]).fwhm < 1.2
+
+
+def test_centroid_is_said_and_never_moved(caplog):
+    array = np.zeros((5, 7))
+    array[2, 3] = 0.5
+    array[3, 5] = 0.5  # half of the light 2 samples further in x, 1 in y
+    with caplog.at_level(logging.WARNING, "bayesjoint"):
+        psf = PSF(array, oversampling=2)
+    assert psf.centroid == pytest.approx((0.5, 0.25))
+    assert "centroid" in caplog.text
+    np.testing.assert_array_equal(psf.array, array)
+    caplog.clear()
+    PSF.gaussian(3.0)
+    assert not caplog.records
+
+
+def test_sum():
+    array = np.full((3, 3), 0.1)
+    assert PSF(array).array.sum() == pytest.approx(1.0)
+    kept = PSF(array, normalize=False)
+    assert kept.array.sum() == pytest.approx(0.9)
+    assert array[0, 0] == 0.1
+    assert not kept.array.flags.writeable
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8", "int16", ">i4"])
+def test_any_dtype(dtype):
+    psf = PSF(np.array([[0, 1, 0], [1, 4, 1], [0, 1, 0]], dtype=dtype))
+    assert psf.array.dtype == np.float64
+    assert psf.array.dtype.isnative
+    assert psf.array[1, 1] == 0.5
+
+
+def test_very_small_values_are_no_empty_psf():
+    assert PSF(np.full((3, 3), 1e-30, dtype="f4")).array.sum() == pytest.approx(1.0)
+
+
+COVERED = [((25, 31), 1, (25, 31)), ((25, 31), 5, (7, 7)), ((21, 31), 5, (5, 7)), ((1, 3), 4, (1, 3)), ((9, 9), 2, (5, 5))]
+
+
+@pytest.mark.parametrize(("shape", "oversampling", "native"), COVERED)
+def test_native_shape(shape, oversampling, native):
+    array = np.zeros(shape)
+    array[shape[0] // 2, shape[1] // 2] = 1
+    assert PSF(array, oversampling=oversampling).native_shape == native
+
+
+def bad(value, size=5):
+    array = np.ones((size, size))
+    array[0, 0] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("make", "word"),
+    [
+        (lambda: PSF(np.ones((4, 5))), "odd"),
+        (lambda: PSF(np.ones((5, 4))), "odd"),
+        (lambda: PSF(np.ones(5)), "2-D"),
+        (lambda: PSF(np.empty((0, 0))), "odd"),
+        (lambda: PSF(bad(np.nan)), "finite"),
+        (lambda: PSF(bad(np.inf)), "finite"),
+        (lambda: PSF(np.zeros((5, 5))), "positive sum"),
+        (lambda: PSF(bad(-24.0)), "positive sum"),
+        (lambda: PSF(bad(-30.0)), "positive sum"),
+        (lambda: PSF(np.ones((5, 5)) * 1j), "real numbers"),
+        (lambda: PSF("psf.fits"), "real numbers"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=0), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=1.5), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=None), "oversampling"),
+        (lambda: PSF.gaussian(3.0, oversampling=0), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), pixel_response="pixel"), "pixel_response"),
+        (lambda: PSF.gaussian(0.0), "positive"),
+        (lambda: PSF.gaussian(2.0, -1.0), "positive"),
+        (lambda: PSF.gaussian(2.0 * u.kg), "convert"),
+        (lambda: PSF.moffat(2.0, 1.0), "beta"),
+    ],
+)
+def test_refused_in_one_sentence(make, word):
+    with pytest.raises(ValueError, match=word) as e:
+        make()
+    assert len(str(e.value)) > 20
+    assert "\n" not in str(e.value)

@@ -1,0 +1,161 @@
+"""Rendering against GalSim, against quadrature, and against its own promises."""
+
+import galsim
+import numpy as np
+import pytest
+import torch
+
+import bayesjoint as bj
+from bayesjoint.images import Frame
+from bayesjoint.render.renderer import Renderer
+from bayesjoint.render.stamp import StampPlan
+
+GS = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-4, kvalue_accuracy=1e-7, maxk_threshold=1e-5)
+F64, CPU = torch.float64, torch.device("cpu")
+
+
+def stamp(fwhm, oversampling):
+    half = int(round(20 * oversampling))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] / oversampling
+    return np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
+
+
+def drawn(image, x0, y0, q, theta, n, r_eff):
+    """Ours in pixel units: (x0, y0) from the middle, theta counter-clockwise from +x in degrees."""
+    middle = image.placement.middle
+    r = Renderer(image, Frame(None), [(bj.Sersic("g"), StampPlan((middle[0] + x0, middle[1] + y0), q))], F64, CPU)
+    # without a WCS, +x is West: East is -x, and PA counts from North to East
+    p = torch.tensor([-x0, y0, q, theta - 90.0, n, r_eff, 1.0], dtype=F64)
+    return r, p
+
+
+def reference(size, x0, y0, q, theta, n, r_eff, fwhm, method):
+    g = galsim.Sersic(n=n, half_light_radius=r_eff * np.sqrt(q), gsparams=GS).shear(q=q, beta=theta * galsim.degrees).shift(x0, y0)
+    im = galsim.ImageD(size, size, scale=1.0)
+    galsim.Convolve(g, galsim.Gaussian(fwhm=fwhm, gsparams=GS), gsparams=GS).drawImage(im, method=method)
+    return im.array
+
+
+# effective PSFs on the image's own pixels; sharp ones oversampled; optical ones, whose pixel is added
+PSFS = {"native": (3.5, 1, "native", "no_pixel"), "oversampled": (1.5, 5, "native", "no_pixel"), "optical": (2.5, 3, None, "auto")}
+
+
+@pytest.mark.parametrize("kind", PSFS)
+@pytest.mark.parametrize(("n", "r_eff", "q"), [(0.5, 0.5, 1.0), (0.5, 8.0, 0.3), (1.0, 3.0, 0.1), (2.0, 12.0, 0.5), (4.0, 0.7, 0.6), (4.0, 6.0, 1.0), (6.0, 2.0, 0.2)])
+def test_sersic_against_galsim(kind, n, r_eff, q):
+    fwhm, s, response, method = PSFS[kind]
+    image = bj.Image(np.zeros((81, 81)), sigma=1.0, psf=bj.PSF(stamp(fwhm, s), oversampling=s, pixel_response=response), pixel_scale=1.0)
+    r, p = drawn(image, 3.31, -1.17, q, 37.0, n, r_eff)
+    ours, truth = r.image([p], []).numpy(), reference(81, 3.31, -1.17, q, 37.0, n, r_eff, fwhm, method)
+    error = np.abs(ours - truth) / truth.max()
+    assert error.max() < 3e-5
+    assert np.median(error) < 1e-6
+    assert abs(ours.sum() / truth.sum() - 1) < 2e-5
+
+
+def test_point_against_galsim():
+    image = bj.Image(np.zeros((61, 61)), sigma=1.0, psf=bj.PSF(stamp(3.5, 1)), pixel_scale=1.0)
+    r = Renderer(image, Frame(None), [(bj.Point("p"), StampPlan((30.0, 30.0)))], F64, CPU)
+    ours = r.image([torch.tensor([-2.37, 4.81, 7.0], dtype=F64)], []).numpy()
+    im = galsim.ImageD(61, 61, scale=1.0)
+    galsim.Gaussian(fwhm=3.5, flux=7.0).shift(2.37, 4.81).drawImage(im, method="no_pixel")
+    assert np.abs(ours - im.array).max() < 1e-5 * im.array.max()
+
+
+def test_without_psf_the_pixel_alone_blurs():
+    """Direct integration over each pixel, refined towards the cusp."""
+    node, weight = np.polynomial.legendre.leggauss(12)
+
+    def mean(f, x, y, h):
+        return sum(wy * wx * f(x + h * nx / 2, y + h * ny / 2) for ny, wy in zip(node, weight, strict=True) for nx, wx in zip(node, weight, strict=True)) / 4
+
+    def pixel(f, x, y, h, x0, y0, depth):
+        if depth == 0 or max(abs(x - x0), abs(y - y0)) > 1.5 * h:
+            return mean(f, x, y, h)
+        return sum(pixel(f, x + a * h / 4, y + b * h / 4, h / 2, x0, y0, depth - 1) for a in (-1, 1) for b in (-1, 1)) / 4
+
+    from bayesjoint.sky.profiles import sersic
+
+    x0, y0, n, r_eff = 0.31, -0.17, 1.5, 3.0
+
+    def f(x, y):
+        return sersic(torch.tensor((x - x0) ** 2 + (y - y0) ** 2, dtype=F64), torch.tensor(n, dtype=F64), torch.tensor(r_eff, dtype=F64)).numpy()
+
+    ax = np.arange(9) - 4.0
+    truth = np.array([[pixel(f, x, y, 1.0, x0, y0, 20) for x in ax] for y in ax])
+    image = bj.Image(np.zeros((41, 41)), sigma=1.0, pixel_scale=1.0)
+    r, p = drawn(image, x0, y0, 1.0, 0.0, n, r_eff)
+    ours = r.image([p], []).numpy()[16:25, 16:25]
+    assert np.abs(ours - truth).max() < 1e-4 * truth.max()
+
+
+def test_light_from_outside_the_frame_and_no_wrapping():
+    """A large image cut down shows the same as a small one: padding, and light that scatters in."""
+    psf = bj.PSF(stamp(3.5, 1))
+    big = bj.Image(np.zeros((151, 141)), sigma=1.0, psf=psf, pixel_scale=1.0)
+    small = big.cutout((70 - 22, 75 + 11), (61, 57))
+    where = (slice(75 + 11 - 30, 75 + 11 + 31), slice(70 - 22 - 28, 70 - 22 + 29))
+    scenes = [bj.Scene([bj.Sersic("g")], im) for im in (big, small)]
+    values = {"g.x": -12.4, "g.y": 4.2, "g.q": 0.5, "g.pa": 20.0, "g.n": 3.0, "g.r_eff": 9.0, "g.flux[image]": 1.0}
+    a, b = (next(iter(s.replanned(values).render(values).values())) for s in scenes)
+    assert np.abs(a[where] - b).max() < 1e-6 * a.max()
+
+
+def test_flux_is_linear_and_totals_to_one():
+    image = bj.Image(np.zeros((201, 201)), sigma=1.0, psf=bj.PSF(stamp(4.0, 1)), pixel_scale=1.0)
+    r, p = drawn(image, 0.3, 0.4, 0.7, 20.0, 1.0, 4.0)
+    one = r.image([p], [])
+    p[-1] = -3.0
+    assert torch.allclose(r.image([p], []), -3 * one, rtol=1e-12, atol=1e-18)
+    assert abs(float(one.sum()) - 1) < 1e-6
+
+
+def test_rotation_of_the_image_rotates_the_model():
+    """One galaxy through a WCS turned by 90 degrees is the array turned."""
+    from astropy.wcs import WCS
+
+    def wcs(cd):
+        w = WCS(naxis=2)
+        w.wcs.ctype, w.wcs.crval, w.wcs.crpix, w.wcs.cd = ("RA---TAN", "DEC--TAN"), (10.0, -30.0), (26.0, 26.0), np.array(cd) / 3600
+        return w
+
+    made = [bj.Image(np.zeros((51, 51)), sigma=1.0, psf=bj.PSF(stamp(3.6, 1)), wcs=wcs(cd), band="r") for cd in ([[-1.0, 0], [0, 1.0]], [[0, 1.0], [1.0, 0]])]
+    values = {"g.x": 2.2, "g.y": -1.3, "g.q": 0.4, "g.pa": 30.0, "g.n": 2.0, "g.r_eff": 4.0, "g.flux[r]": 1.0}
+    a, b = (bj.Scene([bj.Sersic("g")], im).render(values)["r"] for im in made)
+    assert np.abs(a - np.rot90(b, 1)).max() < 1e-6 * a.max() or np.abs(a - np.rot90(b, -1)).max() < 1e-6 * a.max()
+
+
+def test_gradients_jacobian_and_fused_score_agree():
+    image = bj.Image(np.zeros((40, 37)), sigma=1.0, psf=bj.PSF(stamp(3.5, 1)[5:-5, 5:-5]), pixel_scale=1.0)
+    r, p = drawn(image, 3.31, -5.17, 0.5, 40.0, 2.3, 4.0)
+    p[-1] = 3.0
+    weight, target = torch.rand(40, 37, dtype=F64), torch.randn(40, 37, dtype=F64)
+    sky = torch.tensor([0.3, 0.01, -0.02], dtype=F64)
+
+    def f(v, s):
+        return 0.5 * (((r.image([v], [s]) - target) * weight) ** 2).sum()
+
+    v, s = p.clone().requires_grad_(), sky.clone().requires_grad_()
+    assert torch.autograd.gradcheck(f, (v, s), eps=1e-6, atol=1e-6, rtol=1e-5)
+    assert torch.autograd.gradgradcheck(f, (v, s), atol=1e-4, rtol=1e-3)
+    gv, gs = torch.autograd.grad(f(v, s), (v, s))
+    with torch.no_grad():
+        half, by_source, by_sky = r.score([p], [sky], target, weight)
+        jac = r.jacobian([p], [sky])
+        g = jac @ ((r.image([p], [sky]) - target) * weight**2).reshape(-1)
+    assert abs(float(half) / float(f(v, s).detach()) - 1) < 1e-12
+    assert torch.allclose(torch.cat([by_source[0], by_sky[0]]), torch.cat([gv, gs]), rtol=1e-9, atol=1e-9)
+    assert torch.allclose(g, torch.cat([gv, gs]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("distort", [False, True])
+def test_smooth_across_pixel_boundaries(distort):
+    """The box follows the source from pixel to pixel: no step in the image where it moves on."""
+    image = bj.Image(np.zeros((60, 60)), sigma=1.0, psf=bj.PSF(stamp(3.5, 1)), pixel_scale=1.0)
+    r, p = drawn(image, 0.0, 0.0, 0.5, 10.0, 4.0 if distort else 1.0, 3.0)
+    pair = []
+    for h in (-1e-7, 1e-7):
+        v = p.clone()
+        v[0] = 1.0 + h  # between pixels: the middle of 60 pixels lies on an edge
+        pair.append(r.image([v], []))
+    assert (pair[0] - pair[1]).abs().max() < 2e-6 * pair[0].max()

@@ -1,0 +1,172 @@
+"""A scene as a Pyro model and as a flat density; its charts; scenes made from scenes."""
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from conftest import TRUTH, small_scene, two_images
+
+import bayesjoint as bj
+
+F64 = torch.float64
+
+
+def number(x):
+    return float(torch.as_tensor(x).detach())
+
+
+def without_jacobian(scene, z):
+    def theta(x):
+        return torch.stack([scene.constrain(x)[n] for n in scene.names])
+
+    return number(scene.log_density(z)) - number(torch.linalg.slogdet(torch.autograd.functional.jacobian(theta, z))[1])
+
+
+def pyro_density(scene, z):
+    values = {n: v.detach() for n, v in scene.constrain(z).items()}
+    return number(pyro.poutine.trace(pyro.poutine.condition(scene.model, data=values)).get_trace().log_prob_sum())
+
+
+CHARTS = {
+    "default": {},
+    "q alone": {"q": dist.Uniform(0.1, 1.0)},
+    "pa alone": {"pa": dist.Normal(30.0, 5.0)},
+    "both": {"q": dist.Beta(2.0, 2.0), "pa": dist.Uniform(0.0, 180.0)},
+    "sizes": {"n": dist.Uniform(0.3, 8.0), "r_eff": dist.Gamma(2.0, 1.0), "flux": dist.LogNormal(9.0, 2.0)},
+    "fixed": {"q": 0.6, "n": bj.Param(value=1.5), "r_eff": bj.Param(prior=dist.LogNormal(0.3, 0.5), start=1.4)},
+}
+
+
+@pytest.mark.parametrize("priors", CHARTS.values(), ids=CHARTS.keys())
+def test_flat_density_is_the_pyro_density_plus_the_jacobian(priors, scene):
+    made = bj.Scene([bj.Sersic("galaxy", **priors), bj.Sky()], scene.images)
+    near = torch.as_tensor(np.random.default_rng(1).standard_normal(len(made.names)) * 0.05)
+    points = [made.unconstrain({k: v for k, v in TRUTH.items() if k in made.names}) + near]
+    for seed in range(3):
+        pyro.set_rng_seed(seed)
+        trace = pyro.poutine.trace(made.model).get_trace()
+        points.append(made.unconstrain({n: trace.nodes[n]["value"] for n in made.names}))
+    for z in points:
+        a, b = without_jacobian(made, z), pyro_density(made, z)
+        assert abs(a - b) <= 1e-9 * max(1.0, abs(b))
+        x = z.clone().requires_grad_(True)
+        (g,) = torch.autograd.grad(made.log_density(x), x)
+        assert torch.isfinite(g).all()
+
+
+def test_gradient_and_second_derivative(scene):
+    z = scene.unconstrain(TRUTH).requires_grad_(True)
+    assert torch.autograd.gradcheck(scene.log_density, (z,), eps=1e-6, atol=1e-2, rtol=1e-5)
+    (g,) = torch.autograd.grad(scene.log_density(z), z, create_graph=True)
+    assert torch.autograd.grad(g.sum(), z)[0].isfinite().all()
+
+
+def test_round_trip_and_graph(scene):
+    z = scene.unconstrain(TRUTH)
+    back = scene.constrain(z.clone().requires_grad_(True))
+    for k, v in TRUTH.items():
+        assert abs(number(back[k]) - v) < 1e-9 * max(1, abs(v))
+        assert back[k].requires_grad
+
+
+def test_a_round_galaxy_is_an_ordinary_point(scene):
+    """The likelihood is smooth through q = 1: no cusp along a line through the ellipticity plane's origin."""
+    z0 = scene.unconstrain({**TRUTH, "galaxy.q": 1 - 1e-9})
+    i = scene.names.index("galaxy.q")
+    h = 1e-3
+
+    def f(e):
+        z = z0.clone()
+        z[i] = e
+        return number(scene.log_likelihood(z).sum())
+
+    left, middle, right = f(-h), f(0.0), f(h)
+    slope_left, slope_right = (middle - left) / h, (right - middle) / h
+    second = (f(2 * h) - 2 * f(h) + middle) / h**2
+    assert abs((slope_right - slope_left) / h - second) < 0.05 * abs(second) + 1.0
+
+
+def test_priors_do_not_depend_on_count_unit_or_pixels():
+    a = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], two_images())
+    images = [im.replace(data=im.data * 1e-9 + 5.0, variance=im.variance * 1e-18, zeropoint=im.zeropoint - 22.5) for im in two_images()]
+    b = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images)
+    ours = {s.name: s.prior for s in a.layout.sites}
+    theirs = {s.name: s.prior for s in b.layout.sites}
+    for name in ("galaxy.flux[g]", "galaxy.flux[i]", "galaxy.x", "galaxy.r_eff"):
+        assert float(ours[name].scale) == pytest.approx(float(theirs[name].scale), rel=1e-9)
+
+
+def test_sharing_is_the_very_same_site(scene):
+    bulge = bj.Sersic("bulge", n=4.0)
+    made = bj.Scene([bulge, bj.Sersic("disc", x=bulge.x, y=bulge.y, n=1.0), bj.Point("agn", x=bulge.x, y=bulge.y, bands="i")], scene.images)
+    assert {n for n in made.names if n.endswith((".x", ".y"))} == {"bulge.x", "bulge.y"}
+    assert "agn.flux[i]" in made.names and "agn.flux[g]" not in made.names
+    assert not {"bulge.n", "disc.n"} & set(made.names)
+
+
+def test_fixed_free_and_subset(scene):
+    held = scene.fixed(TRUTH, ["galaxy.x", "galaxy.n", "galaxy.flux"])
+    assert set(scene.names) - set(held.names) == {"galaxy.x", "galaxy.n", "galaxy.flux[g]", "galaxy.flux[i]"}
+    models = scene.render(TRUTH), held.render({k: v for k, v in TRUTH.items() if k in held.names})
+    for name in ("g", "i"):
+        assert np.allclose(models[0][name], models[1][name], rtol=1e-10)
+    assert held.free(["galaxy.n"]).names == scene.fixed(TRUTH, ["galaxy.x", "galaxy.flux"]).names
+    one = scene.subset(images=["i"])
+    assert [im.name for im in one.images] == ["i"] and "galaxy.flux[g]" not in one.names
+    assert scene.subset(components=["galaxy"]).names == tuple(n for n in scene.names if n.startswith("galaxy"))
+
+
+def test_float32_follows(scene):
+    single = bj.Scene([bj.Sersic("galaxy", n=dist.LogNormal(0.7, 0.5)), bj.Sky()], scene.images, dtype=torch.float32)
+    double = bj.Scene([bj.Sersic("galaxy", n=dist.LogNormal(0.7, 0.5)), bj.Sky()], scene.images)
+    z = double.unconstrain(TRUTH)
+    a, b = number(single.log_density(z.float())), number(double.log_density(z))
+    assert single.unconstrain(TRUTH).dtype == torch.float32
+    assert abs(a - b) < 1e-4 * abs(b)
+
+
+def test_all_tensors_follow_the_device():
+    """On the meta device a stray CPU tensor, or a wait for the device, is an error."""
+    images = small_scene().images
+    made = bj.Scene([bj.Sersic("galaxy", n=dist.LogNormal(0.7, 0.5), q=dist.Uniform(0.1, 1.0)), bj.Point("p", x=0.1, y=0.2), bj.Sky(order=1)], images, device="meta")
+    z = torch.zeros(len(made.names), dtype=F64, device="meta", requires_grad=True)
+    with pyro.validation_enabled(False):
+        assert made.log_density(z).device.type == "meta"
+        (g,) = torch.autograd.grad(made.log_density(z), z)
+        assert g.device.type == "meta" and g.shape == z.shape
+        full = made.full(made.chart.values(z.detach())[0])
+        for term in made.likelihoods:
+            assert term.model(full).device.type == "meta"
+            term._scored(full)
+            term.normal_equations(full)
+        pyro.poutine.trace(made.model).get_trace()
+
+
+def test_names_of_images():
+    a, b = two_images()
+    same = [a, a.replace(data=a.data + 1), b]
+    made = bj.Scene([bj.Sersic("galaxy")], same)
+    assert [im.name for im in made.images] == ["g_1", "g_2", "i"]
+    assert [n for n in made.names if "flux" in n] == ["galaxy.flux[g]", "galaxy.flux[i]"]
+    each = bj.Scene([bj.Sersic("galaxy", flux=bj.Param(per="image"))], same)
+    assert [n for n in each.names if "flux" in n] == ["galaxy.flux[g_1]", "galaxy.flux[g_2]", "galaxy.flux[i]"]
+
+
+def test_starts_do_not_hang_on_the_unit_of_the_pixels(scene):
+    scaled = [im.replace(data=im.data * 1e-12, variance=im.variance * 1e-24, zeropoint=im.zeropoint - 30) for im in scene.images]
+    other = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], scaled)
+    for name in ("galaxy.x", "galaxy.q", "galaxy.r_eff", "galaxy.flux[g]"):
+        assert other.start[name] == pytest.approx(scene.start[name], rel=1e-6)
+
+
+def test_simulate_is_reproducible_and_right(scene):
+    a, b, c = (scene.simulate(TRUTH, seed)[0].data for seed in (1, 1, 2))
+    assert np.array_equal(a, b) and not np.array_equal(a, c)
+    residual = scene.simulate(TRUTH, 5)[0].data - scene.render(TRUTH)["g"]
+    assert residual.std() == pytest.approx(0.05, rel=0.05)
+
+
+def test_describe_names_every_site(scene):
+    text = scene.describe()
+    assert all(n in text for n in scene.names) and "AxisRatio" in text
