@@ -47,19 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bayesjoint", description="Bayesian joint modelling of astronomical images.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--sampler", choices=("nuts", "svi", "laplace", "none"), default="nuts", help="how to sample the posterior (default nuts; none: the fit alone)")
-    common.add_argument("--draws", type=int, default=1000, help="draws a chain (default 1000)")
-    common.add_argument("--warmup", type=int, default=200, help="warm-up steps a chain (default 200)")
-    common.add_argument("--chains", type=int, default=4, help="chains (default 4)")
-    common.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default 1)")
-    common.add_argument("--quiet", action="store_true", help="no progress bars, no warnings, no summary")
-
-    demo = commands.add_parser("demo", parents=[common], help="simulate three bands of one galaxy, fit them jointly, write the results", description="Simulate three bands of one galaxy, fit them jointly, and write the results.")
+    demo = commands.add_parser("demo", help="simulate three bands of one galaxy, fit them jointly, write the results", description="Simulate three bands of one galaxy, fit them jointly, and write the results.")
+    _sampling(demo, draws=400)
     demo.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"), help="folder of the results (default demo/)")
-    demo.set_defaults(run=_demo, draws=500)
+    demo.set_defaults(run=_demo)
 
-    fit = commands.add_parser("fit", parents=[common], help="fit FITS images jointly", description=FIT_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    fit = commands.add_parser("fit", help="fit FITS images jointly", description=FIT_HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    _sampling(fit, draws=1000)
     fit.add_argument("files", nargs="+", metavar="FILE.fits", help="images of one patch of sky")
     fit.add_argument("--model", default="sersic+sky", help="components, joined by + (default sersic+sky)")
     fit.add_argument("--bands", help="band of each file, in order, joined by commas (default: the header's BAND, or the file's name)")
@@ -70,6 +64,15 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--out", type=pathlib.Path, default=pathlib.Path("run"), help="folder of the results (default run/)")
     fit.set_defaults(run=_fit)
     return parser
+
+
+def _sampling(parser: argparse.ArgumentParser, draws: int) -> None:
+    parser.add_argument("--sampler", choices=("nuts", "svi", "laplace", "none"), default="nuts", help="how to sample the posterior (default nuts; none: the fit alone)")
+    parser.add_argument("--draws", type=int, default=draws, help="draws a chain (default %(default)s)")
+    parser.add_argument("--warmup", type=int, default=200, help="warm-up steps a chain (default %(default)s)")
+    parser.add_argument("--chains", type=int, default=4, help="chains (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default %(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, no warnings, no summary")
 
 
 def components(model: str) -> list[Any]:

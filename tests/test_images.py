@@ -171,3 +171,12 @@ def test_every_real_image_is_read_and_comes_back(data):
         np.testing.assert_array_equal(back.data, im.data)
         assert (back.band, back.zeropoint, back.epoch) == (im.band, im.zeropoint, im.epoch)
         assert 1 < im.psf.fwhm < 10
+
+
+def test_a_few_negative_variances_are_masked_and_said(caplog):
+    variance = np.ones((9, 9))
+    variance[2, 3] = -1.0
+    for kind in ("variance", "sigma", "ivar"):
+        caplog.clear()
+        image = Image(np.zeros((9, 9)), pixel_scale=1.0, **{kind: variance})
+        assert image.mask.sum() == 1 and image.mask[2, 3] and "negative in 1 pixels" in caplog.text

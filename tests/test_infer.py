@@ -22,7 +22,7 @@ def linear():
     galaxy = bj.Sersic("galaxy", **fixed, flux=dist.Normal(3000.0, 2000.0))
     sky = bj.Sky(order=1, slope_x=dist.Normal(0.0, 0.01), slope_y=dist.Normal(0.0, 0.01))
     scene = bj.Scene([galaxy, sky], small_scene().images)
-    zero = {n: 0.0 for n in scene.names}
+    zero = dict.fromkeys(scene.names, 0.0)
     base = scene.render(zero)
     columns = {n: scene.render({**zero, n: 1.0}) for n in scene.names}
     precision = np.diag([float(s.prior.scale) ** -2 for s in scene.layout.sites])
@@ -86,7 +86,7 @@ def test_errors_are_the_delta_method(best):
 
 
 def test_a_degenerate_direction_is_named_and_nothing_is_nan():
-    a, b = two_images()
+    a, _ = two_images()
     scene = bj.Scene([bj.Sersic("one", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6), bj.Sersic("two", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6)], [a])
     best = scene.fit(prior=False, progress=False)
     assert "one.flux[g]" in best.message and "two.flux[g]" in best.message and "Degenerate" in best.message

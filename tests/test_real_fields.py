@@ -61,7 +61,7 @@ def test_the_minimum_that_imfit_finds(data):
     """The same chi² and parameters as a fit of the same pixels by C++ imfit (published regression test)."""
     image = bj.Image.read(data / "real/imfit_ic3478/SDSS_r_64.fits", psf=None)
     best = bj.Scene([bj.Sersic("g")], image).fit(prior=False, progress=False)
-    lines = [line.strip().split(",") for line in open(data / "reference/imfit_fits.csv") if not line.startswith("#")]
+    lines = [line.split(",") for line in (data / "reference/imfit_fits.csv").read_text().splitlines() if not line.startswith("#")]
     # counted from the right: a text column there holds a comma without quotes
     ref = dict(zip(reversed(lines[0]), reversed(next(r for r in lines if r[0] == "imfit_ic3478")), strict=False))
     assert best.converged and abs(best.chi2 - float(ref["chi2"])) < 0.5

@@ -15,7 +15,7 @@ F64, CPU = torch.float64, torch.device("cpu")
 
 
 def stamp(fwhm, oversampling):
-    half = int(round(20 * oversampling))
+    half = 20 * oversampling
     y, x = np.mgrid[-half : half + 1, -half : half + 1] / oversampling
     return np.exp(-4 * np.log(2) * (x**2 + y**2) / fwhm**2)
 

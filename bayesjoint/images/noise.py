@@ -13,12 +13,12 @@ __all__ = ["estimate_sigma", "noise_from"]
 
 
 def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma: Any = None, ivar: Any = None) -> tuple[np.ndarray, str]:
-    """Return the variance of each pixel, and a sentence if it had to be estimated.
+    """Return the variance of each pixel (NaN where it was negative), and a sentence if something was done to it.
 
     Raises
     ------
     ValueError
-        Unless exactly one of the three is given, of a shape that fits, and nowhere negative or NaN where it is used.
+        Unless exactly one of the three is given, of a shape that fits, and positive somewhere where it is used.
     """
     given = {k: v for k, v in {"variance": variance, "sigma": sigma, "ivar": ivar}.items() if v is not None}
     if len(given) != 1:
@@ -37,8 +37,12 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
         raise ValueError(f"{kind} is to be one number or have the shape of the data, {data.shape}, and one of shape {a.shape} came.")
     a = np.broadcast_to(a, data.shape).copy()
     used = a[~bad]
+    note = ""
     if (used < 0).any():
-        raise ValueError(f"{kind} is negative in {int((used < 0).sum())} unmasked pixels: mask them, or check that it is the {kind}.")
+        if not (used > 0).any():
+            raise ValueError(f"{kind} is negative in all {int((used < 0).sum())} unmasked pixels where it is to be positive: check that it is the {kind}.")
+        note = f"{kind} is negative in {int((used < 0).sum())} pixels, which are masked: check that it is the {kind}"
+        a[a < 0] = np.nan
     if np.isnan(used).any():
         if np.isnan(used).all():
             raise ValueError(f"{kind} is NaN in every unmasked pixel: give the noise, or variance='estimate'.")
@@ -46,10 +50,10 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
             raise ValueError(f"{kind} is to be a positive number, and NaN came.")
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "sigma":
-            return a**2, ""
+            return a**2, note
         if kind == "ivar":
-            return np.where(a > 0, 1.0 / a, np.inf), ""
-        return a, ""
+            return np.where(a > 0, 1.0 / a, np.inf), note
+        return a, note
 
 
 def estimate_sigma(data: np.ndarray, valid: np.ndarray, lag: int = 2) -> float:
