@@ -45,7 +45,7 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(draws, seed)
+    _check(fit, draws, seed)
     scene, rng = fit.scene, np.random.default_rng(seed)
     n, size = len(fit.names), PROPOSALS * draws
     lower = fit.whitening().cpu().double().numpy()
@@ -61,7 +61,9 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
     return Posterior.of(scene, values_of(scene, z[kept])[None], ll[kept][None], {"lp": lp[kept][None]}, info)
 
 
-def _check(draws: int, seed: int) -> None:
+def _check(fit: Fit, draws: int, seed: int) -> None:
+    if not len(fit.names):
+        raise ValueError("There is nothing to sample: every parameter of the scene is held; free some with scene.free(...).")
     if int(draws) != draws or draws < 1:
         raise ValueError(f"draws is to be a whole number of at least 1, and {draws!r} came.")
     if int(seed) != seed or seed < 0:

@@ -65,6 +65,8 @@ def objective(scene: Scene, z: torch.Tensor, prior: bool) -> float:
 
 def solve(precision: torch.Tensor, gradient: torch.Tensor, damping: float) -> torch.Tensor:
     """Damped Newton step, in units of each coordinate's own curvature; directions without any stay at rest."""
+    if not len(gradient):  # everything is held
+        return gradient
     scale = torch.sqrt(torch.diagonal(precision).clamp(min=1e-300))
     scale = torch.where(scale > 1e-140, scale, torch.ones_like(scale))
     m = precision / scale[:, None] / scale

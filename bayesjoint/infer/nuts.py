@@ -51,7 +51,7 @@ def nuts(fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress:
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(draws, seed)
+    _check(fit, draws, seed)
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")

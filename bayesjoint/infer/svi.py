@@ -43,7 +43,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
 
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(draws, seed)
+    _check(fit, draws, seed)
     scene, n = fit.scene, len(fit.names)
     lower, center = fit.whitening(), fit.z
     half: list[torch.Tensor] = []

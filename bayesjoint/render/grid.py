@@ -81,13 +81,24 @@ class Grid:
         def tensor(v: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(np.asarray(v), dtype=dtype).to(device)
 
+        self._inverse, self._origin = np.linalg.inv(jac), (float(x0), float(y0), mx + px, my + py)
+        self._finest = float(np.linalg.svd(jac, compute_uv=False).min())
         if self.linear:
             self.cols = tensor(jac[0, 0] * (i - mx)), tensor(jac[1, 0] * (i - mx))
             self.rows = tensor(jac[0, 1] * (j - my) + x0)[:, None], tensor(jac[1, 1] * (j - my) + y0)[:, None]
-            self.area = tensor(abs(np.linalg.det(jac)))
+            self.area = float(abs(np.linalg.det(jac)))
         else:
             self.x, self.y = tensor(x), tensor(y)
             self.area = tensor(area)
+
+    def window(self, p: Sequence[Scalar], reach: float) -> tuple[slice, slice]:
+        """Rows and columns within `reach` arcsec of (p[0], p[1]); all of them where that would mean to wait for the device."""
+        if not (self.linear and isinstance(p[0], float)):
+            return slice(None), slice(None)
+        x0, y0, i0, j0 = self._origin
+        i, j = self._inverse @ (p[0] - x0, p[1] - y0)
+        half = reach / self._finest + 1
+        return tuple(slice(int(min(max(c - half, 0), n)), int(min(max(c + half + 2, 0), n))) for c, n in ((j + j0, self.shape[0]), (i + i0, self.shape[1])))
 
     def along(self, x0: Scalar, y0: Scalar, ex: Scalar, ey: Scalar, new: New | None = None) -> torch.Tensor:
         """Offset from (x0, y0) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from bayesjoint.render.core import REACH
 from bayesjoint.render.grid import Grid
 from bayesjoint.scalar import Scalar, cos_sin, numbers, pack
 from bayesjoint.sky.profiles import New
@@ -21,22 +22,23 @@ __all__ = ["NativeLight", "adjoint", "fields", "native_light", "rasters"]
 def native_light(p: torch.Tensor, grid: Grid, a: float, source: Any) -> torch.Tensor:
     """Brightness outside the core in 1/arcsec² at the pixels, for unit flux; p = (x, y, q, pa, *profile). Plain autograd."""
     _, _, rho2 = grid.ellipse(p.unbind())
+    rho2 = rho2.clamp(min=1e-30)
     return source.profile(rho2, *p[4:].unbind()) * (-torch.expm1(-((rho2 / a**2) ** 2)) / p[2])
 
 
 def fields(p: Sequence[Scalar], grid: Grid, a: float, source: Any, new: New) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Brightness and what its derivatives are made of: light, u, v/q, d light/d rho², [d light/d profile parameter]."""
-    q = p[2]
+    """Brightness times q, and what its derivatives are made of: light, u, v/q, d light/d rho², [d light/d profile parameter]."""
     u, v, rho2 = grid.ellipse(p, new)
+    near = grid.window(p, REACH * a)  # beyond it the taper is zero
+    inner = rho2[near].clamp_(min=1e-30)
     light, steep, by = source.derivatives(rho2, *p[4:], new=new)
-    t2 = torch.mul(rho2, 1 / a**2, out=new(rho2)).square_()
-    left = torch.neg(t2, out=new(rho2)).exp_()
-    t2.mul_(left).mul_(2 / q)  # d outside / d ln rho²
-    outside = left.sub_(1).mul_(-1 / q)
-    w = steep.mul_(outside).addcmul_(light, t2).div_(rho2.add_(1e-30))
-    for b in by:
-        b.mul_(outside)
-    return light.mul_(outside), u, v, w, by
+    t = inner.square().mul_(-1 / a**4)
+    left = t.exp()
+    outside = 1 - left
+    steep[near].mul_(outside).addcmul_(light[near], t.mul_(left), value=-2)  # d outside / d ln rho² = -2 t left
+    for x in (light, *by):
+        x[near].mul_(outside)
+    return light, u, v, steep.div_(rho2), by
 
 
 def adjoint(p: Sequence[Scalar], grad: torch.Tensor, light: torch.Tensor, u: torch.Tensor, v: torch.Tensor, w: torch.Tensor, by: list[torch.Tensor], new: New) -> list[Scalar]:
@@ -46,8 +48,8 @@ def adjoint(p: Sequence[Scalar], grad: torch.Tensor, light: torch.Tensor, u: tor
     u, v = u.view(-1), v.view(-1)
     gv = torch.mul(gw, v, out=new(grad).view(-1))
     sums = torch.stack([gw.dot(u), gv.sum(), gv.dot(u), gv.dot(v), g.dot(light.view(-1)), *(g.dot(b.view(-1)) for b in by)])
-    su, sv, suv, svv, total, *profile = numbers(sums)
     q, (c, s) = p[2], cos_sin(p[3])
+    su, sv, suv, svv, total, *profile = numbers(sums / q)
     return [-2 * (su * s + sv * c / q), -2 * (su * c - sv * s / q), -(2 * svv + total) / q, suv * (q - 1 / q) * (torch.pi / 90), *profile, total]
 
 
@@ -56,7 +58,7 @@ def rasters(p: Sequence[Scalar], grid: Grid, a: float, source: Any) -> torch.Ten
     light, u, v, w, by = fields(p, grid, a, source, torch.empty_like)
     q, (c, s) = p[2], cos_sin(p[3])
     wu, wv = 2 * w * u, w * v * (2 / q)
-    return torch.stack([-wu * s - wv * c, -wu * c + wv * s, -wv * v - light / q, wv * u * ((q * q - 1) * (torch.pi / 180)), *by, light])
+    return torch.stack([-wu * s - wv * c, -wu * c + wv * s, -wv * v - light / q, wv * u * ((q * q - 1) * (torch.pi / 180)), *by, light]).mul_(1 / q)
 
 
 class NativeLight(torch.autograd.Function):
@@ -70,7 +72,7 @@ class NativeLight(torch.autograd.Function):
             return native_light(p, grid, a, source)
         light, u, v, w, by = fields(numbers(p), grid, a, source, torch.empty_like)
         ctx.save_for_backward(p, light, u, v, w, *by)
-        return light
+        return light / p[2]
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:

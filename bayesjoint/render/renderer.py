@@ -13,7 +13,7 @@ from bayesjoint.render.grid import Grid, Scratch
 from bayesjoint.render.native import NativeLight, adjoint, fields, rasters
 from bayesjoint.render.optics import Optics, padded_shape
 from bayesjoint.render.stamp import Stamp, StampPlan
-from bayesjoint.scalar import numbers, pack
+from bayesjoint.scalar import add_scaled, numbers, pack
 
 __all__ = ["Renderer"]
 
@@ -88,13 +88,15 @@ class Renderer:
         model = new.empty(self.shape, self.dtype, self.device)
         kept: dict[int, Any] = {}
         if self.radial:
-            light = new.empty(self.grid.shape, self.dtype, self.device).zero_()
+            light = new.empty(self.fft, self.dtype, self.device).zero_()
+            inside = light[: self.grid.shape[0], : self.grid.shape[1]]
             for k in self.radial:
-                stamp, v = self.stamps[k], local[k]
-                kept[k] = fields(numbers(v[:-1]), self.grid, stamp.a, stamp.source, new)
-                light.addcmul_(kept[k][0], v[-1])
-            spectrum = torch.fft.rfft2(light.mul_(self.grid.area), s=self.fft, out=new.empty(half, self.complex, self.device)).mul_(self.kernel)
-            full = torch.fft.irfft2(spectrum, s=self.fft, out=new.empty(self.fft, self.dtype, self.device))
+                stamp, v = self.stamps[k], numbers(local[k])
+                kept[k] = fields(v[:-1], self.grid, stamp.a, stamp.source, new)
+                add_scaled(inside, kept[k][0], v[-1] / v[2])
+            inside.mul_(self.grid.area)
+            spectrum = torch.fft.rfft2(light, out=new.empty(half, self.complex, self.device)).mul_(self.kernel)
+            full = torch.fft.irfft2(spectrum, s=self.fft, out=light)
             model.copy_(full[py : py + ny, px : px + nx])
         else:
             model.zero_()
@@ -113,7 +115,7 @@ class Renderer:
             full[py : py + ny, px : px + nx] = grad
             spectrum = torch.fft.rfft2(full, out=spectrum).mul_(self.kernel_conj)
             back = torch.fft.irfft2(spectrum, s=self.fft, out=full)[: self.grid.shape[0], : self.grid.shape[1]]
-            back = torch.mul(back, self.grid.area, out=light)
+            back = torch.mul(back, self.grid.area, out=new.empty(self.grid.shape, self.dtype, self.device))
             for k in self.radial:
                 g = pack(adjoint(numbers(local[k][:-1]), back, *kept[k], new), local[k])
                 g[:-1] *= local[k][-1]

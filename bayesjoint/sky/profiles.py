@@ -95,13 +95,21 @@ def _tensor_constants(n: torch.Tensor, r_eff: torch.Tensor) -> tuple[torch.Tenso
 
 
 def sersic_derivatives(rho2: torch.Tensor, n: Scalar, r_eff: Scalar, *, new: New = torch.empty_like) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Sérsic profile I, dI/d ln rho², and [dI/dn, dI/dr_eff]; written into buffers from `new`, without autograd."""
+    """Sérsic profile I, dI/d ln rho², and [dI/dn, dI/dr_eff] at rho² > 0; written into buffers from `new`, without autograd."""
     b, slope, peak, d_peak = (_constants if isinstance(n, float) else _tensor_constants)(n, r_eff)
-    log_xi = torch.add(rho2, TINY, out=new(rho2)).log_().sub_(2 * log(r_eff))
-    z = torch.mul(log_xi, 0.5 / n, out=new(rho2)).clamp_(max=60.0).exp_()
-    light = torch.mul(z, -b, out=new(rho2)).add_(peak).exp_()
+    log_r2 = 2 * log(r_eff)
+
+    def line(slope_: Scalar, at_zero: Scalar, x: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """at_zero + slope x in one pass where both are floats."""
+        if isinstance(slope_, float):
+            return torch.add(torch.tensor(at_zero, dtype=x.dtype), x, alpha=slope_, out=out)
+        return torch.mul(x, slope_, out=out).add_(at_zero)
+
+    log_rho2 = torch.log(rho2, out=new(rho2))
+    z = line(0.5 / n, -log_r2 * (0.5 / n), log_rho2, new(rho2)).clamp_(max=60.0).exp_()
+    light = line(-b, peak, z, new(rho2)).exp_()
     z.mul_(light)
-    by_n = add_scaled(log_xi.mul_(0.5 * b / n**2).sub_(slope).mul_(z), light, d_peak)
+    by_n = add_scaled(line(0.5 * b / n**2, -log_r2 * (0.5 * b / n**2) - slope, log_rho2, log_rho2).mul_(z), light, d_peak)
     steep = z.mul_(-0.5 * b / n)
     by_r = torch.add(light, steep, out=new(rho2)).mul_(-2 / r_eff)
     return light, steep, [by_n, by_r]

@@ -1,0 +1,92 @@
+"""Rendering: accuracy against GalSim, and time against the bare FFT pairs that no method avoids.
+
+usage: python benchmarks/render.py [--astrophot PYTHON]
+
+With --astrophot, the interpreter of an environment that holds AstroPhot 0.18 runs the driver astrophot_lm.py (in BAYESJOINT_PEERS,
+default ../shared/bench) in the same run.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+import numpy as np
+import torch
+
+import bayesjoint as bj
+from bayesjoint.infer.lm import linearise
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+DATA = pathlib.Path(os.environ.get("BAYESJOINT_DATA", ROOT.parent / "shared" / "data"))
+PEERS = pathlib.Path(os.environ.get("BAYESJOINT_PEERS", ROOT.parent / "shared" / "bench"))
+
+
+def median_ms(f, repeats=15):
+    f()
+    times = []
+    for _ in range(repeats):
+        t = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - t)
+    return 1e3 * float(np.median(times))
+
+
+def accuracy():
+    from test_render import PSFS, drawn, reference, stamp
+
+    print(f"{'PSF':<12} {'n':>4} {'r_eff px':>8} {'q':>4} {'worst/peak':>11} {'median/peak':>11} {'flux':>9}")
+    for kind, (fwhm, s, response, method) in PSFS.items():
+        image = bj.Image(np.zeros((101, 101)), sigma=1.0, psf=bj.PSF(stamp(fwhm, s), oversampling=s, pixel_response=response), pixel_scale=1.0)
+        for n in (0.5, 1.0, 2.0, 4.0, 6.0):
+            for r_eff in (0.5, 1.0, 3.0, 10.0, 40.0):
+                if n >= 4 and r_eff == 40.0:
+                    continue  # GalSim's own transform would need more memory than this machine has
+                for q in (0.1, 0.3, 1.0):
+                    r, p = drawn(image, 3.31, -1.17, q, 37.0, n, r_eff)
+                    ours, truth = r.image([p], []).numpy(), reference(101, 3.31, -1.17, q, 37.0, n, r_eff, fwhm, method)
+                    e = np.abs(ours - truth) / truth.max()
+                    print(f"{kind:<12} {n:4.1f} {r_eff:8.1f} {q:4.1f} {e.max():11.1e} {np.median(e):11.1e} {ours.sum() / truth.sum() - 1:+9.1e}")
+
+
+def speed(astrophot):
+    images = [bj.Image.read(DATA / f"sim/leda/{b}.fits", band=b) for b in ("r", "W1", "NUV")]
+    t = time.perf_counter()
+    scene = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images)
+    best = scene.fit(progress=False)
+    fit_s = time.perf_counter() - t
+    scene, z = best.scene, best.z.clone().requires_grad_(True)
+    blank = [torch.zeros(term.renderer.grid.shape, dtype=torch.float64) for term in scene.likelihoods]
+
+    def pairs():
+        for x, term in zip(blank, scene.likelihoods, strict=True):
+            for _ in range(2):
+                torch.fft.irfft2(torch.fft.rfft2(x, s=term.renderer.fft), s=term.renderer.fft)
+
+    ours = {"two FFT pairs an image": median_ms(pairs), "gradient": median_ms(lambda: torch.autograd.grad(scene.log_density(z), z)), "Jacobian, normal equations": median_ms(lambda: linearise(scene, best.z, True), 5)}
+    print(f"\nsim/leda, three images, float64, {torch.get_num_threads()} threads")
+    for name, ms in ours.items():
+        print(f"  {name:<28} {ms:8.1f} ms   {ms / ours['two FFT pairs an image']:6.2f} x two FFT pairs")
+    print(f"  {'automatic start and LM':<28} {fit_s:8.2f} s, {len(best.history) - 1} iterations, chi2 {best.chi2:.2f}")
+    if astrophot:
+        line = subprocess.run([astrophot, str(PEERS / "astrophot_lm.py"), "leda"], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+        peer = json.loads(line)
+        print(f"  AstroPhot {peer['astrophot']}: initialise {peer['initialise_s']} s, LM {peer['fit_s']} s, chi2 {peer['chi2_dof'] * peer['dof']:.2f}")
+        print(f"  ratios: gradient {1e3 * peer['gradient_s'] / ours['gradient']:.1f}, Jacobian {1e3 * peer['jacobian_s'] / ours['Jacobian, normal equations']:.1f}, start and LM {(peer['initialise_s'] + peer['fit_s']) / fit_s:.1f}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--astrophot", help="interpreter of an environment with AstroPhot 0.18")
+    parser.add_argument("--skip-accuracy", action="store_true")
+    options = parser.parse_args()
+    if not options.skip_accuracy:
+        accuracy()
+    if (DATA / "sim").is_dir():
+        speed(options.astrophot)
+    else:
+        print(f"The simulated fields are not at {DATA}: set BAYESJOINT_DATA for the times.")
