@@ -21,3 +21,10 @@ def test_every_block_of_python_in_the_readme_runs(tmp_path, monkeypatch):
         shorter = block.replace("draws=1000, chains=4", "draws=100, chains=2")  # the same calls, fewer draws
         exec(compile(shorter, "README.md", "exec"), names)
     assert {"galaxy.ecsv", "galaxy.nc", "corner.png"} <= {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.mark.slow
+def test_the_tutorial_runs(monkeypatch):
+    monkeypatch.setenv("TUTORIAL_DRAWS", "120")
+    path = ROOT / "tutorials" / "01_three_bands.py"
+    exec(compile(path.read_text(), path.name, "exec"), {"__name__": "__main__"})
