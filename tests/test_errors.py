@@ -51,6 +51,8 @@ CASES = {
     "an unknown site held": (lambda: scene(bj.Sersic("galaxy"), bj.Sky()).fixed(TRUTH, ["galaxy.e"]), "no 'galaxy.e'"),
     "an unknown start": (lambda: scene(bj.Sersic("galaxy"), bj.Sky()).fit({"galaxy.e": 1.0}, progress=False), "no 'galaxy.e'"),
     "a position on no sky": (lambda: scene(bj.Sersic("g", position=SkyCoord(1, 2, unit="deg"))), "SkyCoord"),
+    "a position of three": (lambda: scene(bj.Sersic("g", position=(1, 2, 3))), "pair"),
+    "a position in words": (lambda: scene(bj.Sersic("g", position="150 2")), "pair"),
     "a dtype": (lambda: scene(bj.Sersic("g"), dtype=int), "torch.float64"),
     "an order": (lambda: bj.Sky(order=3), "order"),
     "a scene that is not there": (lambda: bj.Scene.load("no_such.yaml", two_images()), "no file"),

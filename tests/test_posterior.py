@@ -29,7 +29,7 @@ def test_arviz_groups_dimensions_and_units(post):
 def test_a_source_of_few_bands_is_never_padded(scene):
     made = bj.Scene([bj.Sersic("galaxy"), bj.Point("agn", bands=["i"], x=0.3, y=-0.2)], scene.images)
     p = seam.groups_of(made.fit(progress=False).laplace(draws=50, seed=1).arviz)["posterior"]
-    assert p["agn.flux"].dims[2] == "band_agn.flux" and p["agn.flux"].shape == (1, 50, 1)
+    assert p["agn.flux"].dims[2] == "band_agn" and p["agn.flux"].shape == (1, 50, 1)
     assert all(np.isfinite(v).all() for v in p.values())
 
 

@@ -162,10 +162,10 @@ class Frame:
             c = position.icrs
             x, y = self._wcs.all_world2pix(c.ra.deg, c.dec.deg, 0)
             return float(x), float(y)
-        try:
-            x, y = (to_float(v, "arcsec", "position") for v in position)
-        except TypeError as e:
-            raise ValueError(f"A position is to be a SkyCoord or a pair (x East, y North) in arcsec, and {position!r} came.") from e
+        pair = position if isinstance(position, Sequence | np.ndarray) and not isinstance(position, str) else ()
+        if len(pair) != 2:
+            raise ValueError(f"A position is to be a SkyCoord or a pair (x East, y North) in arcsec, and {position!r} came.")
+        x, y = (to_float(v, "arcsec", "position") for v in pair)
         return x, y
 
     def sky(self, x: Any, y: Any) -> SkyCoord:

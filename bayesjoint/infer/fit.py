@@ -134,12 +134,13 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
     values = scene.start
     if start is not None:
         given = start.values if isinstance(start, Fit) else start
-        scene_units = scene.units
+        units = scene.units
         for k, v in given.items():
-            if k in scene_units:
-                values[k] = to_float(v, scene_units[k], k)
-            elif not isinstance(start, Fit) and k not in scene.layout.fixed:
-                scene._match([k], scene.layout.names)
+            if k not in units and isinstance(start, Fit):
+                continue
+            for name in scene._match([k], [*units, *scene.layout.fixed]):  # a parameter's name stands for all its bands
+                if name in units:
+                    values[name] = to_float(v, units[name], name)
     elif len(scene.names):
         from bayesjoint.scene.starts import linear_values
 
@@ -148,9 +149,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
 
     history: list[dict[str, Any]] = []
     z = scene.unconstrain(values)
-    if not torch.isfinite(z).all():
-        bad = scene.names[int(torch.nonzero(~torch.isfinite(z))[0])]
-        raise ValueError(f"The start {values[bad]!r} of {bad} lies outside its prior: start inside it.")
+    _start_inside(scene, z, values)
     with tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
 
         def report(record: dict[str, Any]) -> None:
@@ -170,6 +169,14 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             scene = scene.replanned(fitted)
             z = scene.unconstrain(fitted)
     return Fit(scene, state, prior)
+
+
+def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:
+    """Refuse a start outside its prior: its flat coordinate would be infinite, or be moved in silence to the prior's edge."""
+    for site, x in zip(scene.layout.sites, z.tolist(), strict=True):
+        v = values[site.name]
+        if not (np.isfinite(x) and bool(site.prior.support.check(torch.tensor(v, dtype=torch.float64)))):
+            raise ValueError(f"The start {v!r} of {site.name} lies outside its prior: start inside it.")
 
 
 def _plan_is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:

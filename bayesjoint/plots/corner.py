@@ -39,11 +39,14 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
     sites = {s["name"]: s for s in post.meta["sites"]}
     columns, labels = [], []
     truths = options.pop("truths", None)
+    truths = dict(truths) if isinstance(truths, dict) else truths
     for n in chosen:
         x = post.draws(n)
         if sites[n]["cyclic"]:  # unwrapped about its circular mean, so that it is in one piece
             mean = circular(x)[0]
             x = mean + (x - mean + 90) % 180 - 90
+            if isinstance(truths, dict) and truths.get(n) is not None:
+                truths[n] = mean + (truths[n] - mean + 90) % 180 - 90
         columns.append(x)
         unit = sites[n]["unit"]
         labels.append(n + (f"\n({unit})" if unit else ""))
@@ -55,6 +58,8 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
     size = 1.7 * len(chosen) + 1.2
     fig = options.pop("fig", None) or Figure(figsize=(size, size))
     data = np.stack(columns, 1)
+    if len(data) <= data.shape[1]:
+        raise ValueError(f"A corner plot of {data.shape[1]} parameters needs more draws than that, and there are {len(data)}: draw more, or choose parameters.")
     spread = np.ptp(data, axis=0) > 0
     if not spread.all():
         raise ValueError(f"A corner plot needs draws that vary, and those of {[c for c, s in zip(chosen, spread, strict=True) if not s]} do not.")

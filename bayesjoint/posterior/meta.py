@@ -29,7 +29,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                     continue
                 i = layout.index[c.name, spec.name, im.name]
                 free = i < len(layout.sites)
-                label = layout.sites[i].label if free else (im.name if spec.per == "image" else im.band if spec.per == "band" else None)
+                label = layout.labels[c.name, spec.name, im.name]
                 key = spec.name if label is None else f"{spec.name}_{label}"
                 unit = {"flux": "nJy" if im.zeropoint is not None else "", "image": ""}.get(spec.unit, spec.unit)
                 columns.setdefault(key, {"site": layout.sites[i].name if free else None, "value": None if free else layout.constants[i - len(layout.sites)], "unit": unit, "doc": spec.doc, "parameter": spec.name, "label": label, "flux": spec.unit == "flux" and im.zeropoint is not None, "cyclic": spec.unit == "deg"})

@@ -228,7 +228,9 @@ def _variables(theta: np.ndarray, meta: dict[str, Any], coords: dict[str, Any]) 
         labels = [s["label"] for s in sites]
         kind = "image" if sites[0]["per"] == "image" else "band"
         everything = meta["images"] if kind == "image" else meta["bands"]
-        dim = kind if labels == everything else f"{kind}_{parameter}"
+        dim = kind if labels == everything else f"{kind}_{parameter.rpartition('.')[0]}"
+        if extra.get(dim, labels) != labels:  # one parameter of the source in fewer bands than another
+            dim = f"{kind}_{parameter}"
         extra[dim] = labels
         variables[parameter] = (("chain", "draw", dim), theta[:, :, [column[s["name"]] for s in sites]], attrs)
     return xr.Dataset(variables, coords={**coords, **extra})

@@ -69,9 +69,11 @@ def meta_table(meta: Mapping[str, Any], names: list[str], theta: np.ndarray, bes
                 some = np.isfinite(mag).any()
                 center = float(magnitude(np.array(value)))
                 put(row, key.replace("flux", "mag", 1), center, float(np.nanstd(mag)) if some else np.nan, "mag", f"AB magnitude of {key}")
-        if "r_eff" in draws and "q" in draws:
-            r = draws["r_eff"] * np.sqrt(draws["q"])
-            put(row, "r_eff_circ", row["r_eff"] * np.sqrt(row["q"]) if best is not None else float(r.mean()), float(r.std()), "arcsec", "circularised half-light radius, r_eff sqrt(q)")
+        for key, c in source["columns"].items():
+            q = next((k for k in (f"q_{c['label']}", "q") if k in draws), None)
+            if c["parameter"] == "r_eff" and q is not None:
+                r = draws[key] * np.sqrt(draws[q])
+                put(row, key.replace("r_eff", "r_eff_circ", 1), row[key] * np.sqrt(row[q]) if best is not None else float(r.mean()), float(r.std()), "arcsec", f"circularised half-light radius, {key} sqrt({q})")
         if meta["reference"] is not None and "x" in row:
             from astropy.coordinates import SkyCoord
 

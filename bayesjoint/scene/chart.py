@@ -100,7 +100,8 @@ class Chart:
             theta = theta.index_copy(0, self.q, torch.exp(-eta)).index_copy(0, self.pa, angle)
         for i, transform in self.other:
             if transform is not None:
-                theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i])[None])
+                # a slice, not z[i]: under jacfwd a 0-d tensor would be promoted by the transform's numbers
+                theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i : i + 1]))
         return theta, t
 
     def log_prior(self, z: torch.Tensor, theta: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -119,10 +120,11 @@ class Chart:
 
     # -- values to z --------------------------------------------------------------------------------------------------
     def unconstrain(self, theta: torch.Tensor) -> torch.Tensor:
-        """Flat vector of the sites' values."""
+        """Flat vector of the sites' values; NaN where a value has none."""
         z = torch.where(self.positive, torch.log(torch.where(self.positive, theta, 1.0)), theta)
         if self.pairs:
             eta, angle = -torch.log(theta[self.q]), torch.deg2rad(2 * theta[self.pa])
+            eta = torch.where(eta < 0, torch.nan, eta)  # q > 1: else taken for 1 / q, turned by 90 degrees
             z = z.index_copy(0, self.q, eta * torch.cos(angle)).index_copy(0, self.pa, eta * torch.sin(angle))
             if len(self.size):
                 z = z.index_add(0, self.size, -0.5 * eta.index_select(0, self.size_q))

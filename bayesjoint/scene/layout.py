@@ -53,6 +53,8 @@ class Layout:
     constants: list[float] = field(default_factory=list)
     index: dict[tuple[str, str, str], int] = field(default_factory=dict)
     fixed: dict[str, float] = field(default_factory=dict)
+    labels: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
+    """The band or image by which each (component, parameter, image) is told apart, held ones too."""
 
     @property
     def names(self) -> list[str]:
@@ -91,7 +93,10 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
             raise ValueError(f"{here} is shared with {given!r}, whose component is not in the scene: add it to the components.")
         if here in trail:
             raise ValueError(f"{here} is shared with itself through {' -> '.join(trail)}: break the circle.")
-        return owner(given.component, given.component.spec(given.name), (*trail, here))
+        shared = given.component.spec(given.name)
+        if shared.unit != spec.unit:
+            raise ValueError(f"{here} ({spec.unit or 'no unit'}) is shared with {given!r} ({shared.unit or 'no unit'}): share parameters of one unit.")
+        return owner(given.component, shared, (*trail, here))
 
     def site(component: Component, spec: Spec, label: str | None, concerned: Sequence[Image]) -> int:
         name = f"{component.name}.{spec.name}" + ("" if label is None else f"[{label}]")
@@ -100,6 +105,8 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
         given = component.params.get(spec.name, Param())
         value = wanted.pop(name, given.value)
         if value is not None:
+            if not spec.possible(float(value)):
+                raise ValueError(f"{name} is held at {float(value):g}, which has no meaning there: it is to be positive{', and at most 1' if spec.bounds[1] == 1.0 else ''}.")
             layout.constants.append(float(value))
             layout.fixed[name] = float(value)
             owners[name] = -len(layout.constants)  # negative: counted from the constants, placed after the sites below
@@ -120,6 +127,7 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
                 who = [i for i in images if (root.sees(i) or component.sees(i)) and (per == "scene" or label == (i.band if per == "band" else i.name))]
                 if spec.unit == "flux" and len({i.zeropoint is None for i in who}) > 1:
                     raise ValueError(f"{root.name}.{root_spec.name}[{label}] is shared by images with and without a zeropoint: give all of them one, or name the bands apart.")
+                layout.labels[component.name, spec.name, im.name] = label
                 layout.index[component.name, spec.name, im.name] = site(root, root_spec, label, who)
     if wanted:
         name = next(iter(wanted))
@@ -132,10 +140,11 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
 def _possible(prior: Any, spec: Spec, name: str) -> Any:
     """Return a user's prior, once its support is seen to be continuous and to hold no impossible values."""
     support = prior.support
-    if support is None or support.is_discrete:
+    if support is None or support.is_discrete or type(prior).__name__ == "Delta":
         raise ValueError(f"The prior of {name} is to be a continuous distribution, and {type(prior).__name__} came.")
-    if spec.bounds[0] >= 0 and bool(support.check(torch.tensor(-1.0))):
-        raise ValueError(f"The prior {type(prior).__name__} of {name} allows negative values, which have no meaning there: use LogNormal, Gamma or Uniform, say.")
+    for probe, what, instead in ((-1.0, "negative values", "LogNormal, Gamma"), (-1e-3, "negative values", "LogNormal, Gamma"), (1.001, "values above 1", "Beta"), (2.0, "values above 1", "Beta")):
+        if not spec.possible(probe) and bool(support.check(torch.tensor(probe))):
+            raise ValueError(f"The prior {type(prior).__name__} of {name} allows {what}, which have no meaning there: use {instead} or Uniform, say.")
     return prior
 
 

@@ -42,7 +42,7 @@ def prior_to_plain(prior: Any, where: str) -> dict[str, dict[str, float]]:
     name = type(prior).__name__
     if name not in OURS and (name not in KNOWN or not isinstance(prior, getattr(dist, name, ()))):
         raise ValueError(f"The prior {name} of {where} cannot be saved: use one of {', '.join((*OURS, *KNOWN))}.")
-    arguments = [a for a in type(prior).arg_constraints if a not in ("logits", "probs")]
+    arguments = [a for a in prior.arg_constraints if a not in ("logits", "probs")]
     return {name: {a: float(getattr(prior, a)) for a in arguments}}
 
 
@@ -52,9 +52,12 @@ def prior_from_plain(plain: Any, where: str) -> Any:
         raise ValueError(f"The prior of {where} is to be one distribution with its arguments, and {plain!r} stands there.")
     ((name, arguments),) = plain.items()
     kind = OURS.get(name) or (getattr(dist, name, None) if name in KNOWN else None)
-    if kind is None or not isinstance(arguments, dict) or set(arguments) - set(kind.arg_constraints):
+    if kind is None or not isinstance(arguments, dict):
         raise ValueError(f"The prior {name!r} of {where} is not known; use one of {', '.join((*OURS, *KNOWN))}.")
-    return kind(**{k: torch.tensor(to_float(v, "", f"{where}: {k}"), dtype=torch.float64) for k, v in arguments.items()})
+    try:
+        return kind(**{k: torch.tensor(to_float(v, "", f"{where}: {k}"), dtype=torch.float64) for k, v in arguments.items()})
+    except TypeError as e:
+        raise ValueError(f"The prior {name} of {where} does not take the arguments {', '.join(map(str, arguments))}.") from e
 
 
 def checksum(image: Image) -> str:
@@ -96,7 +99,7 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
         "version": VERSION,
         "dtype": str(scene.dtype).removeprefix("torch."),
         "reference": None if ref is None else {"ra": float(ref.icrs.ra.deg), "dec": float(ref.icrs.dec.deg)},
-        "images": [{"name": im.name, "band": im.band, "shape": list(im.shape), "checksum": checksum(im)} for im in scene.images],
+        "images": [{"name": im.name, "band": im.band, "shape": list(im.shape), "zeropoint": im.zeropoint, "middle": _middle(scene, im), "checksum": checksum(im)} for im in scene.images],
         "components": components,
         "priors": {n: prior_to_plain(s.prior, n) for n, s in sites.items()},
         "start": {k: float(v) for k, v in scene.start.items()},
@@ -142,7 +145,7 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                 raise ValueError(f"{c!r} has no parameter {key!r}.")
             if "shared" in given:
                 owner, _, parameter = str(given["shared"]).rpartition(".")
-                if owner not in made:
+                if owner not in made or parameter not in {s.name for s in made[owner].specs}:
                     raise ValueError(f"{where} is shared with {given['shared']!r}, which is not in the file.")
                 c.params[key] = Ref(made[owner], parameter)
             else:
@@ -151,9 +154,22 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
     ref = document["reference"]
     scene = object.__new__(Scene)
     dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
-    scene._build([made[e["name"]] for e in document["components"]], images, None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"), None, dtype, document["fixed"], plans, document["start"])
-    scene._freeze({n: prior_from_plain(p, n) for n, p in document["priors"].items()})
+    scene._build([made[e["name"]] for e in document["components"]], images, None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"), None, dtype, document["fixed"], plans, document["start"], {n: prior_from_plain(p, n) for n, p in document["priors"].items()})
+    missing = [n for n in scene.names if n not in document["priors"]]
+    if missing:
+        raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
+    for im, w in zip(scene.images, document["images"], strict=True):
+        if im.zeropoint != w.get("zeropoint", im.zeropoint):
+            raise ValueError(f"The image {im.name!r} has the zeropoint {im.zeropoint}, and the scene was made with {w['zeropoint']}.")
+        off = np.hypot(*np.subtract(_middle(scene, im), w.get("middle", _middle(scene, im))))
+        if not off < 0.01 * im.pixel_scale:
+            raise ValueError(f"The image {im.name!r} lies {off:.3g} arcsec from where it was when the scene was made: shift it by the same, or give the same WCS or center=.")
     return scene
+
+
+def _middle(scene: Scene, image: Image) -> list[float]:
+    """Where the middle of an image lies in the scene's frame, in arcsec."""
+    return [float(v) for v in scene.frame.to_sky(image.placement, *image.placement.middle)]
 
 
 def _matched(wanted: Sequence[Mapping[str, Any]], images: Sequence[Image]) -> list[Image]:

@@ -15,7 +15,7 @@ from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.chart import Chart
 from bayesjoint.scene.layout import build, suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
-from bayesjoint.sky.components import Component, Source
+from bayesjoint.sky.components import Component, Source, cut_loose
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Scene:
     def __init__(self, components: Sequence[Component] | Component, images: Sequence[Image] | Image, *, reference: Any = None, device: Any = None, dtype: torch.dtype = torch.float64) -> None:
         self._build(components, images, reference, device, dtype, {}, None)
 
-    def _build(self, components: Any, images: Any, reference: Any, device: Any, dtype: torch.dtype, fixed: Mapping[str, float], plans: Mapping[str, Mapping[str, StampPlan]] | None, start: Mapping[str, float] | None = None) -> None:
+    def _build(self, components: Any, images: Any, reference: Any, device: Any, dtype: torch.dtype, fixed: Mapping[str, float], plans: Mapping[str, Mapping[str, StampPlan]] | None, start: Mapping[str, float] | None = None, priors: Mapping[str, Any] | None = None) -> None:
         components = [components] if isinstance(components, Component) else list(components)
         images = [images] if isinstance(images, Image) else list(images)
         _check(components, images)
@@ -65,6 +65,9 @@ class Scene:
             if not any(c.sees(im) for im in self.images):
                 raise ValueError(f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}.")
         self.layout = build(self.components, self.images, self.frame, fixed)
+        self._priors = dict(priors or {})  # those that a loaded scene froze, in place of today's defaults
+        for site in self.layout.sites:
+            site.prior = self._priors.get(site.name, site.prior)
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
@@ -175,9 +178,9 @@ class Scene:
         return [im.replace(data=models[im.name] + rng.standard_normal(im.shape) * im.sigma) for im in self.images]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
-    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None, device: Any = None, dtype: Any = None) -> Scene:
+    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None, priors: Mapping[str, Any] | None = None, device: Any = None, dtype: Any = None) -> Scene:
         new = object.__new__(Scene)
-        new._build(components or self.components, images or self.images, self.frame.reference, device or self.device, dtype or self.dtype, self.layout.fixed if fixed is None else fixed, plans, start)
+        new._build(components or self.components, images or self.images, self.frame.reference, device or self.device, dtype or self.dtype, self._held() if fixed is None else fixed, plans, start, self._priors if priors is None else priors)
         return new
 
     def _held(self) -> dict[str, float]:
@@ -187,7 +190,11 @@ class Scene:
 
     def fixed(self, values: Mapping[str, Any], sites: Iterable[str]) -> Scene:
         """A scene like this, with `sites` (names, or a parameter's name for all its bands) held at `values`."""
-        chosen = self._match(sites, self.layout.names)
+        before = self._held()
+        chosen = self._match(sites, [*self.layout.names, *before])
+        again = [n for n in chosen if n in before]
+        if again:  # held already: now at the new values
+            return self.free(again).fixed(values, chosen)
         held = {n: to_float(values[n], self.units[n], n) for n in chosen if n in values}
         missing = [n for n in chosen if n not in values]
         if missing:
@@ -196,20 +203,35 @@ class Scene:
         return self._like(fixed=self._held() | held, plans=self.plans, start={**{k: v for k, v in self.start.items() if k not in held}, **start})
 
     def free(self, sites: Iterable[str]) -> Scene:
-        """A scene like this, with `sites` that `fixed` held free again."""
+        """A scene like this, with `sites` that `fixed` held free again; those that are free already stay so.
+
+        Raises
+        ------
+        ValueError
+            For sites that are not in the scene, or that a component itself holds at a number.
+        """
         held = self._held()
-        chosen = self._match(sites, list(held))
+        chosen = self._match(sites, [*self.layout.names, *self.layout.fixed])
+        own = [n for n in chosen if n in self.layout.fixed and n not in held]
+        if own:
+            raise ValueError(f"{own[0]!r} is held at {self.layout.fixed[own[0]]:g} by its component: give that a prior, or nothing, instead of the number.")
+        chosen = [n for n in chosen if n in held]
         return self._like(fixed={k: v for k, v in held.items() if k not in chosen}, plans=self.plans, start={**self.start, **{k: held[k] for k in chosen}})
 
     def subset(self, *, images: Iterable[str] | None = None, components: Iterable[str] | None = None) -> Scene:
-        """The part of this scene with some of its images or components, by name."""
+        """The part of this scene with some of its images or components, by name.
+
+        A parameter that was shared with a component left away becomes the site of the first that keeps it: ``disc.x`` for ``bulge.x``.
+        """
         kept_images = [im for im in self.images if images is None or im.name in self._match(images, [i.name for i in self.images])]
         names = None if components is None else self._match(components, [c.name for c in self.components])
         kept = [c for c in self.components if (names is None or c.name in names) and any(c.sees(im) for im in kept_images)]
-        held = {k: v for k, v in self._held().items() if any(k.startswith(c.name + ".") for c in kept)}
+        kept, renamed = cut_loose(kept)
+        parts = [(k.split("[")[0], k, v) for k, v in self._held().items()]
+        held = {renamed.get(base, base) + k[len(base) :]: v for base, k, v in parts if base in renamed or any(k.startswith(c.name + ".") for c in kept)}
         labels = {im.name for im in kept_images} | {im.band for im in kept_images}
         held = {k: v for k, v in held.items() if "[" not in k or k[k.index("[") + 1 : -1] in labels}
-        return self._like(components=kept, images=kept_images, fixed=held)
+        return self._like(components=kept, images=kept_images, fixed=held, priors={})
 
     def replanned(self, values: Mapping[str, Any]) -> Scene:
         """A scene like this whose render plan is made for `values`."""
@@ -266,15 +288,6 @@ class Scene:
 
     def __repr__(self) -> str:
         return f"<Scene: {', '.join(c.name for c in self.components)} in {', '.join(im.name for im in self.images)}; {len(self.names)} free parameters>"
-
-    def _freeze(self, priors: Mapping[str, Any]) -> None:
-        """Take priors by site as they are given, in place of the defaults."""
-        missing = [n for n in self.layout.names if n not in priors]
-        if missing:
-            raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
-        for site in self.layout.sites:
-            site.prior = priors[site.name]
-        self.chart = Chart(self.layout, self.dtype, self.device)
 
     # -- planning ---------------------------------------------------------------------------------------------------------
     def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:

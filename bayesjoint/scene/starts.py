@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from scipy import ndimage
+from torch.distributions import biject_to
 
 from bayesjoint.images import Image
 from bayesjoint.log import log
@@ -77,16 +78,31 @@ def _own(site: Any, guess: float) -> float:
         return site.start
     lo, hi = site.spec.bounds
     guess = float(np.clip(guess, lo if np.isfinite(lo) else -np.inf, hi * 0.999 if np.isfinite(hi) and site.spec.name == "q" else hi))
-    if not site.default:
-        prior = site.prior
-        try:
-            mean, sd = float(prior.mean), float(prior.stddev)
-        except (NotImplementedError, AttributeError):
-            mean, sd = float("nan"), float("nan")
-        inside = bool(prior.support.check(torch.tensor(guess))) if prior.support is not None else True
-        if np.isfinite(mean) and np.isfinite(sd) and (not inside or abs(guess - mean) > 3 * sd):
-            return mean
-    return guess
+    if site.default:
+        return guess
+    mean, sd = _moments(site.prior)
+    turns = (0.0, 180.0, -180.0) if site.spec.unit == "deg" else (0.0,)  # a prior on an angle may lie beyond [0, 180)
+    guess = next((guess + t for t in turns if _inside(site.prior, guess + t, sd)), float("nan"))
+    if np.isfinite(guess) and not abs(guess - mean) > 3 * sd:
+        return guess
+    if np.isfinite(mean):
+        return mean
+    return guess if np.isfinite(guess) else float(biject_to(site.prior.support)(torch.zeros(())))
+
+
+def _moments(prior: Any) -> tuple[float, float]:
+    """Mean and standard deviation of a prior; NaN for both where it lacks either."""
+    try:
+        mean, sd = float(prior.mean), float(prior.stddev)
+    except (NotImplementedError, AttributeError):
+        return float("nan"), float("nan")
+    return (mean, sd) if np.isfinite(mean) and np.isfinite(sd) else (float("nan"), float("nan"))
+
+
+def _inside(prior: Any, value: float, sd: float) -> bool:
+    """Whether a value lies within a prior's support, and not on its edge, where the flat coordinate is infinite."""
+    step = 1e-6 * (abs(value) + (sd if np.isfinite(sd) else 1.0))
+    return all(bool(prior.support.check(torch.tensor(v, dtype=torch.float64))) for v in (value - step, value + step))
 
 
 def _choose(c: Source, seen: list[Image], blobs: dict[str, list[Blob]], free: dict[str, list[Blob]], scene: Scene) -> Blob:
@@ -199,24 +215,29 @@ def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: floa
 
 
 def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, float], float]:
-    """Solve fluxes and skies for given structure, by weighted least squares with their priors; returns values and chi² + penalty."""
+    """Solve fluxes and skies for given structure, by weighted least squares with their priors; returns values and chi² + penalty.
+
+    A prior that is not Normal counts as one of its mean and standard deviation, and the solution is moved to where it allows it.
+    """
     sites = scene.layout.sites
-    linear = [i for i, s in enumerate(sites) if s.spec.unit in ("flux", "image") and s.start is None and type(s.prior).__name__ == "Normal"]
+    linear = [i for i, s in enumerate(sites) if s.spec.unit in ("flux", "image") and s.start is None]
     if not linear:
         return dict(values), float("nan")
     theta = scene.vector(values).detach().clone()
     theta[linear] = 0.0
     full = scene.full(theta)
-    precision = np.array([float(sites[i].prior.scale) ** -2 for i in linear])
-    h, g, chi2 = np.diag(precision), precision * np.array([float(sites[i].prior.loc) for i in linear]), 0.0
+    mean, sd = np.nan_to_num(np.array([_moments(sites[i].prior) for i in linear]), nan=np.inf).T
+    precision = sd**-2
+    h, g, chi2 = np.diag(precision), precision * np.where(precision > 0, mean, 0.0), 0.0
     for term in scene.likelihoods:
         columns, base, which = term.linear_system(full, linear)
         chi2 += float(base @ base)
         np.add.at(h, (which[:, None], which), (columns @ columns.T).cpu().double().numpy())
         np.add.at(g, which, (columns @ base).cpu().double().numpy())
-    scale = 1 / np.sqrt(np.diag(h))
+    scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
-    return {**values, **{sites[i].name: float(v) for i, v in zip(linear, x, strict=True)}}, chi2 - float(g @ x)
+    solved = {sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v)) for i, v in zip(linear, x, strict=True)}
+    return {**values, **solved}, chi2 - float(g @ x)
 
 
 def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
@@ -235,7 +256,7 @@ def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
         for n, f in itertools.product(INDICES if sites["n"] and sites["n"][0].default else (None,), SIZES if sites["r_eff"] else (None,)):
             trial = dict(tried)
             trial.update({s.name: n for s in sites["n"] if n is not None})
-            trial.update({s.name: tried[s.name] * f for s in sites["r_eff"] if f is not None})
+            trial.update({s.name: _own(s, tried[s.name] * f) for s in sites["r_eff"] if f is not None})
             trial, value = linear_values(plain, trial)
             if value < chi2:
                 best, chi2 = trial, value

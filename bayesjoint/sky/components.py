@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 from bayesjoint.sky.parameters import Param, Ref, Spec, as_param
 from bayesjoint.sky.profiles import sersic, sersic_derivatives
 
-__all__ = ["Component", "Point", "Sersic", "Sky", "Source"]
+__all__ = ["Component", "Point", "Sersic", "Sky", "Source", "cut_loose"]
 
 X = Spec("x", "arcsec", "position to the East of the frame's origin")
 Y = Spec("y", "arcsec", "position to the North of the frame's origin")
@@ -39,8 +40,8 @@ class Component:
         if not name or any(c in name for c in "/[]") or not name.isprintable():
             raise ValueError(f"A component's name is to be a short text without '/', '[' or ']', and {name!r} came.")
         self.name = name
-        self.images = None if images is None else tuple([images] if isinstance(images, str) else images)
-        self.bands = None if bands is None else tuple([bands] if isinstance(bands, str) else bands)
+        self.images = None if images is None else tuple(str(i) for i in ([images] if isinstance(images, str) else images))
+        self.bands = None if bands is None else tuple(str(b) for b in ([bands] if isinstance(bands, str) else bands))
         self.params: dict[str, Param | Ref] = {}
         known = {s.name: s for s in self.specs}
         for key, given in params.items():
@@ -126,7 +127,7 @@ class Sky(Component):
     def __init__(self, name: str = "sky", *, order: int = 0, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
         if order not in (0, 1):
             raise ValueError(f"A Sky's order is to be 0 (constant) or 1 (plane), and {order!r} came.")
-        self.order = order
+        self.order = int(order)
         if order:
             self.specs = self.plane
         super().__init__(name, images=images, bands=bands, **params)
@@ -135,3 +136,35 @@ class Sky(Component):
         if any(s.name == key for s in self.__dict__.get("specs", type(self).specs)):
             return Ref(self, key)
         raise AttributeError(f"'Sky' object has no attribute {key!r}")
+
+
+def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str]]:
+    """Make components independent of those that are left away: the first that shared a parameter with one takes it over.
+
+    Returns
+    -------
+    components : list of Component
+        The same objects where no link leads out, else copies linked among themselves.
+    renamed : dict
+        New name of each parameter that was taken over, by its old one.
+    """
+    inside = {id(c) for c in kept}
+    if all(id(p.component) in inside for c in kept for p in c.params.values() if isinstance(p, Ref)):
+        return list(kept), {}
+    copies = {id(c): copy.copy(c) for c in kept}
+    heirs: dict[str, Ref] = {}
+    for c in kept:
+        new = copies[id(c)]
+        new.params = dict(c.params)
+        for key, given in c.params.items():
+            lost = None
+            while isinstance(given, Ref) and id(given.component) not in inside:
+                lost, given = given, given.component.params.get(given.name, Param())
+            if isinstance(given, Ref):
+                new.params[key] = Ref(copies[id(given.component)], given.name)
+            elif lost is not None:
+                new.params[key] = heirs.get(repr(lost), given)
+                heirs.setdefault(repr(lost), Ref(new, key))
+                if isinstance(new, Source) and new.position is None:
+                    new.position = getattr(lost.component, "position", None)
+    return list(copies.values()), {old: repr(heir) for old, heir in heirs.items()}

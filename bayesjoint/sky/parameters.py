@@ -37,6 +37,10 @@ class Spec:
     per: Per = "scene"
     bounds: tuple[float, float] = (-float("inf"), float("inf"))
 
+    def possible(self, value: float) -> bool:
+        """Whether a value means anything: sizes, indices and axis ratios are positive, the latter at most 1."""
+        return (self.bounds[0] < 0 or value > 0) and (self.bounds[1] != 1.0 or value <= 1.0)
+
 
 @dataclass(frozen=True)
 class Ref:
