@@ -117,14 +117,18 @@ def _fit(options: argparse.Namespace) -> int:
         overrides["pixel_scale"] = options.pixel_scale
     if options.estimate_noise:
         overrides["variance"] = "estimate"
-    images = []
+    parts, images = components(options.model), []
     for k, path in enumerate(options.files):
         own = {} if bands is None else {"band": bands[k]}
-        images.append(Image.read(path, **overrides, **own))
-    stems = [im.name for im in images]
-    if len(set(stems)) < len(stems) and bands is not None and len(set(bands)) == len(bands):
-        images = [im.replace(name=b) for im, b in zip(images, bands, strict=True)]  # files of one name from different folders
-    return _run(components(options.model), images, options)
+        try:
+            images.append(Image.read(path, **overrides, **own))
+        except ValueError as e:
+            raise ValueError(f"{path}: {e}") from e
+    names = [im.name for im in images]
+    for k, path in enumerate(options.files):
+        if names.count(names[k]) > 1 and len(set(options.files)) == len(options.files):  # one name in different folders
+            images[k] = images[k].replace(name=f"{pathlib.Path(path).resolve().parent.name}_{names[k]}")
+    return _run(parts, images, options)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -144,6 +148,9 @@ def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, truth
     from bayesjoint.scene import Scene
 
     out, loud = options.out, not options.quiet
+    for name, least in (("draws", 1), ("chains", 1), ("warmup", 0), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise ValueError(f"--{name} is to be at least {least}, and {getattr(options, name)} came.")
     progress = loud and sys.stderr.isatty()
     if out.exists() and not out.is_dir():
         raise ValueError(f"--out is to be a folder, and {str(out)!r} is a file.")
@@ -171,13 +178,13 @@ def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, truth
     _savefig(post.corner(truths=truth), out / "corner.png")
     if loud:
         print(f"\n{post}")
-        print(post.summary().to_string(float_format=lambda v: f"{v:.6g}"))
+        print(post.summary())
         print(f"\nDone in {time.perf_counter() - began:.1f} s: {_listing(out)}")
     return 0
 
 
 def _savefig(figure: Any, path: pathlib.Path) -> None:
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches="tight")
 
 
 def _listing(out: pathlib.Path) -> str:

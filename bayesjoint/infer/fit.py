@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bayesjoint.infer.draws import few_threads
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.log import log
 from bayesjoint.units import to_float
@@ -150,7 +151,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
     history: list[dict[str, Any]] = []
     z = scene.unconstrain(values)
     _start_inside(scene, z, values)
-    with tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
+    with few_threads(scene), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
 
         def report(record: dict[str, Any]) -> None:
             bar.update(record["iteration"] - bar.n)

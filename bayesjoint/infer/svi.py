@@ -11,7 +11,7 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import densities, k_threshold, values_of
+from bayesjoint.infer.draws import densities, few_threads, k_threshold, values_of
 from bayesjoint.infer.laplace import _check
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 
@@ -63,7 +63,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
 
     losses: list[float] = []
     converged, steps = False, 0
-    with torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
+    with few_threads(scene), torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
         torch.manual_seed(seed)
         rate = 0.02
         engine = SVI(model, guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))

@@ -52,7 +52,6 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
         labels.append(n + (f"\n({unit})" if unit else ""))
     if isinstance(truths, dict):
         truths = [truths.get(n) for n in chosen]
-    defaults = {"labels": labels, "show_titles": True, "quantiles": [0.16, 0.5, 0.84], "title_fmt": ".4g", "label_kwargs": {"fontsize": 9}, "title_kwargs": {"fontsize": 8}, "max_n_ticks": 3, "truths": truths}
     from matplotlib.figure import Figure
 
     size = 1.7 * len(chosen) + 1.2
@@ -63,4 +62,5 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
     spread = np.ptp(data, axis=0) > 0
     if not spread.all():
         raise ValueError(f"A corner plot needs draws that vary, and those of {[c for c, s in zip(chosen, spread, strict=True) if not s]} do not.")
+    defaults = {"labels": labels, "show_titles": True, "quantiles": [0.16, 0.5, 0.84], "titles": chosen, "title_fmt": ".4g", "labelpad": 0.14, "use_math_text": True, "smooth": 0.8, "plot_contours": len(data) >= 500, "label_kwargs": {"fontsize": 9}, "title_kwargs": {"fontsize": 8}, "max_n_ticks": 3, "truths": truths}
     return package.corner(data, fig=fig, **{**defaults, **options})

@@ -26,6 +26,19 @@ R_HAT, ESS, E_BFMI = 1.01, 100, 0.3
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
 
+class Summary(pd.DataFrame):
+    """A DataFrame that prints all its columns."""
+
+    @property
+    def _constructor(self) -> type:
+        return Summary
+
+    def __repr__(self) -> str:
+        return self.to_string(float_format=lambda v: f"{v:.6g}")
+
+    __str__ = __repr__
+
+
 class Posterior:
     """Draws from the posterior of a scene; made by ``fit.nuts``, ``fit.svi``, ``fit.laplace`` or `load`.
 
@@ -100,7 +113,7 @@ class Posterior:
             chains = self.theta.shape[0]
             bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if not r <= R_HAT]
             if bad:
-                said.append(f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): the chains have not mixed; draw more, or look for a second mode.")
+                said.append(f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}.")
             low = min(np.min(d["ess_bulk"]), np.min(d["ess_tail"])) if self.names else np.inf
             if not low >= ESS * min(chains, 4):
                 said.append(f"The smallest effective sample size is {low:.0f}, below {ESS} a chain: draw more.")
@@ -143,7 +156,7 @@ class Posterior:
                 m = magnitude(x)
                 if np.isfinite(m).any():
                     rows[s["name"].replace(".flux", ".mag", 1)] = {"unit": "mag", "mean": float(np.nanmean(m)), "sd": float(np.nanstd(m)), **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()}, **{n: float(v[k]) for n, v in d.items()}}
-        return pd.DataFrame.from_dict(rows, orient="index")
+        return Summary(pd.DataFrame.from_dict(rows, orient="index"))
 
     # -- tables, plots, files --------------------------------------------------------------------------------------------
     def table(self) -> QTable:

@@ -150,7 +150,8 @@ def _possible(prior: Any, spec: Spec, name: str) -> Any:
 
 def suggest(name: str, known: Sequence[str]) -> str:
     """Return a hint on what a wrong name may have meant."""
-    near = difflib.get_close_matches(name, known, 1)
+    folded = {k.lower(): k for k in known}
+    near = [folded[k] for k in difflib.get_close_matches(name.lower(), folded, 1)]
     return f" Did you mean {near[0]!r}?" if near else f" There are {', '.join(list(known)[:20])}."
 
 
