@@ -47,7 +47,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="bayesjoint", description="Bayesian joint modelling of astronomical images.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="command")
-    demo = commands.add_parser("demo", help="simulate three bands of one galaxy, fit them jointly, write the results", description="Simulate three bands of one galaxy, fit them jointly, and write the results.")
+    demo = commands.add_parser(
+        "demo",
+        help="simulate three bands of one galaxy, fit them jointly, write the results",
+        description="Simulate three bands of one galaxy, fit them jointly, and write the results.",
+    )
     _sampling(demo, draws=400)
     demo.add_argument("--out", type=pathlib.Path, default=pathlib.Path("demo"), help="folder of the results (default demo/)")
     demo.set_defaults(run=_demo)
@@ -67,7 +71,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sampling(parser: argparse.ArgumentParser, draws: int) -> None:
-    parser.add_argument("--sampler", choices=("nuts", "svi", "laplace", "none"), default="nuts", help="how to sample the posterior (default nuts; none: the fit alone)")
+    parser.add_argument(
+        "--sampler",
+        choices=("nuts", "svi", "laplace", "none"),
+        default="nuts",
+        help="how to sample the posterior (default nuts; none: the fit alone)",
+    )
     parser.add_argument("--draws", type=int, default=draws, help="draws a chain (default %(default)s)")
     parser.add_argument("--warmup", type=int, default=200, help="warm-up steps a chain (default %(default)s)")
     parser.add_argument("--chains", type=int, default=4, help="chains (default %(default)s)")
@@ -87,7 +96,13 @@ def components(model: str) -> list[Any]:
 
     kinds = [k.strip().lower() for k in model.split("+")]
     unknown = [k for k in kinds if k not in ("sersic", "point", "sky", "plane")]
-    if unknown or not {"sersic", "point"} & set(kinds) or kinds.count("sersic") > 2 or kinds.count("point") > 1 or ("sky" in kinds) + ("plane" in kinds) > 1:
+    if (
+        unknown
+        or not {"sersic", "point"} & set(kinds)
+        or kinds.count("sersic") > 2
+        or kinds.count("point") > 1
+        or ("sky" in kinds) + ("plane" in kinds) > 1
+    ):
         raise ValueError(f"The model is to be made of sersic (once or twice), point, and sky or plane, joined by '+', and {model!r} came.")
     made: list[Any] = []
     if kinds.count("sersic") == 2:

@@ -37,7 +37,9 @@ def three_bands(seed: int = 1) -> tuple[list[Image], dict[str, float]]:
     images, truth = [], dict(GALAXY)
     for k, (band, (scale, shape, fwhm, zeropoint, sigma, mag)) in enumerate(BANDS.items()):
         psf = PSF.moffat(fwhm, 3.5, scale) if band == "r" else PSF.gaussian(fwhm, scale)
-        images.append(Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=_wcs(scale, shape, rotation=35.0 * k), zeropoint=zeropoint, band=band, name=band))
+        images.append(
+            Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=_wcs(scale, shape, rotation=35.0 * k), zeropoint=zeropoint, band=band, name=band)
+        )
         truth[f"galaxy.flux[{band}]"] = 10 ** (-0.4 * (mag - AB_NJY))
         truth[f"sky.level[{band}]"] = 0.3 * sigma
     scene = Scene([Sersic("galaxy", position=(GALAXY["galaxy.x"], GALAXY["galaxy.y"])), Sky()], images)

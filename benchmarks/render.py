@@ -67,7 +67,11 @@ def speed(astrophot):
             for _ in range(2):
                 torch.fft.irfft2(torch.fft.rfft2(x, s=term.renderer.fft), s=term.renderer.fft)
 
-    ours = {"two FFT pairs an image": median_ms(pairs), "gradient": median_ms(lambda: torch.autograd.grad(scene.log_density(z), z)), "Jacobian, normal equations": median_ms(lambda: linearise(scene, best.z, True), 5)}
+    ours = {
+        "two FFT pairs an image": median_ms(pairs),
+        "gradient": median_ms(lambda: torch.autograd.grad(scene.log_density(z), z)),
+        "Jacobian, normal equations": median_ms(lambda: linearise(scene, best.z, True), 5),
+    }
     print(f"\nsim/leda, three images, float64, {torch.get_num_threads()} threads")
     for name, ms in ours.items():
         print(f"  {name:<28} {ms:8.1f} ms   {ms / ours['two FFT pairs an image']:6.2f} x two FFT pairs")
@@ -75,8 +79,12 @@ def speed(astrophot):
     if astrophot:
         line = subprocess.run([astrophot, str(PEERS / "astrophot_lm.py"), "leda"], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
         peer = json.loads(line)
-        print(f"  AstroPhot {peer['astrophot']}: initialise {peer['initialise_s']} s, LM {peer['fit_s']} s, chi2 {peer['chi2_dof'] * peer['dof']:.2f}")
-        print(f"  ratios: gradient {1e3 * peer['gradient_s'] / ours['gradient']:.1f}, Jacobian {1e3 * peer['jacobian_s'] / ours['Jacobian, normal equations']:.1f}, start and LM {(peer['initialise_s'] + peer['fit_s']) / fit_s:.1f}")
+        print(
+            f"  AstroPhot {peer['astrophot']}: initialise {peer['initialise_s']} s, LM {peer['fit_s']} s, chi2 {peer['chi2_dof'] * peer['dof']:.2f}"
+        )
+        print(
+            f"  ratios: gradient {1e3 * peer['gradient_s'] / ours['gradient']:.1f}, Jacobian {1e3 * peer['jacobian_s'] / ours['Jacobian, normal equations']:.1f}, start and LM {(peer['initialise_s'] + peer['fit_s']) / fit_s:.1f}"
+        )
 
 
 if __name__ == "__main__":

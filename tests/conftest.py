@@ -20,7 +20,18 @@ def data():
     return DATA
 
 
-TRUTH = {"galaxy.x": 0.3, "galaxy.y": -0.2, "galaxy.q": 0.6, "galaxy.pa": 35.0, "galaxy.n": 1.5, "galaxy.r_eff": 1.6, "galaxy.flux[g]": 2e5, "galaxy.flux[i]": 3e5, "sky.level[g]": 0.02, "sky.level[i]": -0.5}
+TRUTH = {
+    "galaxy.x": 0.3,
+    "galaxy.y": -0.2,
+    "galaxy.q": 0.6,
+    "galaxy.pa": 35.0,
+    "galaxy.n": 1.5,
+    "galaxy.r_eff": 1.6,
+    "galaxy.flux[g]": 2e5,
+    "galaxy.flux[i]": 3e5,
+    "sky.level[g]": 0.02,
+    "sky.level[i]": -0.5,
+}
 
 
 def two_images():

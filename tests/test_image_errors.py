@@ -20,7 +20,7 @@ REFUSED = {
     "all NaN, noise to estimate": (lambda: Image(NAN, variance="estimate", pixel_scale=1), "Nothing is left"),
     "constant, noise to estimate": (lambda: Image(np.ones((9, 9)), variance="estimate", pixel_scale=1), "cannot be estimated"),
     "negative variance": (lambda: Image(GOOD, variance=-1.0, pixel_scale=1), "negative"),
-    "negative variances": (lambda: Image(GOOD, variance=-GOOD**2 - 1, pixel_scale=1), "negative"),
+    "negative variances": (lambda: Image(GOOD, variance=-(GOOD**2) - 1, pixel_scale=1), "negative"),
     "NaN variance": (lambda: Image(GOOD, variance=np.nan, pixel_scale=1), "NaN"),
     "NaN variances": (lambda: Image(GOOD, variance=NAN, pixel_scale=1), "NaN"),
     "zero sigma": (lambda: Image(GOOD, sigma=0, pixel_scale=1), "Nothing is left"),

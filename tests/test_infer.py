@@ -87,7 +87,9 @@ def test_errors_are_the_delta_method(best):
 
 def test_a_degenerate_direction_is_named_and_nothing_is_nan():
     a, _ = two_images()
-    scene = bj.Scene([bj.Sersic("one", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6), bj.Sersic("two", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6)], [a])
+    scene = bj.Scene(
+        [bj.Sersic("one", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6), bj.Sersic("two", x=0.0, y=0.0, q=0.6, pa=35.0, n=1.5, r_eff=1.6)], [a]
+    )
     best = scene.fit(prior=False, progress=False)
     assert "one.flux[g]" in best.message and "two.flux[g]" in best.message and "Degenerate" in best.message
     assert np.isfinite(best.covariance).all() and all(np.isfinite(v) for v in best.values.values())

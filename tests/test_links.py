@@ -43,7 +43,11 @@ def test_uniform_priors_are_described_saved_and_loaded(scene, tmp_path):
 
 
 def test_a_bounded_prior_in_single_precision(scene, best):
-    single = bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 8.0), pa=dist.Uniform(0.0, 180.0), x=dist.Uniform(-5.0, 5.0)), bj.Sky()], scene.images, dtype=torch.float32)
+    single = bj.Scene(
+        [bj.Sersic("galaxy", n=dist.Uniform(0.5, 8.0), pa=dist.Uniform(0.0, 180.0), x=dist.Uniform(-5.0, 5.0)), bj.Sky()],
+        scene.images,
+        dtype=torch.float32,
+    )
     fit = single.fit({"galaxy.x": 0.0}, progress=False)
     assert fit.converged and abs(fit.values["galaxy.n"] - best.values["galaxy.n"]) < best.errors["galaxy.n"]
 

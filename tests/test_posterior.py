@@ -93,7 +93,9 @@ def test_scene_yaml_is_readable_complete_and_harmless(scene, best, tmp_path):
     import pyro.distributions as dist
 
     bulge = bj.Sersic("bulge", n=dist.LogNormal(1.0, 0.3), r_eff=bj.Param(start=0.7))
-    made = bj.Scene([bulge, bj.Sersic("disc", x=bulge.x, y=bulge.y, n=1.0), bj.Point("p", bands=["g"], position=(0.5, 0.5)), bj.Sky(order=1)], scene.images)
+    made = bj.Scene(
+        [bulge, bj.Sersic("disc", x=bulge.x, y=bulge.y, n=1.0), bj.Point("p", bands=["g"], position=(0.5, 0.5)), bj.Sky(order=1)], scene.images
+    )
     for s in (made, made.fixed(made.start, ["disc.q"]), scene):
         s.save(tmp_path / "s.yaml")
         again = bj.Scene.load(tmp_path / "s.yaml", images=list(scene.images))
@@ -103,7 +105,12 @@ def test_scene_yaml_is_readable_complete_and_harmless(scene, best, tmp_path):
     text = (tmp_path / "s.yaml").read_text()
     with pytest.raises(ValueError, match="None of the images"):
         bj.Scene.load(tmp_path / "s.yaml", images=[scene.images[0], scene.images[0]])
-    for wrong in ("!!python/object/apply:os.system ['true']", "a: 1", text.replace("type: Sersic", "type: os.system"), text.replace("LogNormal", "Delta")):
+    for wrong in (
+        "!!python/object/apply:os.system ['true']",
+        "a: 1",
+        text.replace("type: Sersic", "type: os.system"),
+        text.replace("LogNormal", "Delta"),
+    ):
         (tmp_path / "w.yaml").write_text(wrong)
         with pytest.raises(ValueError):
             bj.Scene.load(tmp_path / "w.yaml", images=list(scene.images))

@@ -19,7 +19,9 @@ def galsim_effective(profile, psf):
     return both.drawImage(nx=nx, ny=ny, scale=1 / psf.oversampling, method="no_pixel", dtype=float).array
 
 
-@pytest.mark.parametrize(("fwhm", "oversampling"), [(5.0, None), (4.0, 1), (2.2, None), (2.2, 1), (2.5, 4), (1.0, None), (0.5, 5), (0.3, None), (0.1, 3)])
+@pytest.mark.parametrize(
+    ("fwhm", "oversampling"), [(5.0, None), (4.0, 1), (2.2, None), (2.2, 1), (2.5, 4), (1.0, None), (0.5, 5), (0.3, None), (0.1, 3)]
+)
 def test_gaussian_against_galsim(fwhm, oversampling):
     psf = PSF.gaussian(fwhm, **({} if oversampling is None else {"oversampling": oversampling}))
     expected = galsim_effective(galsim.Gaussian(fwhm=fwhm), psf)

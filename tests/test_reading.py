@@ -54,7 +54,9 @@ def hdus(science="SCI", **extensions):
         hdus("", WHT=1 / SIGMA**2, DQ=DQ, PSF=STAMP),
         hdus("IMAGE", WEIGHT=1 / SIGMA**2, FLAGS=DQ, PSF=STAMP),
         hdus("CHIP1", RMS=SIGMA, BADPIX=DQ, PSF=STAMP),
-        fits.HDUList([*hdus("SCI", ERR=SIGMA, DQ=DQ, PSF=STAMP), *(fits.ImageHDU(a, name=n, ver=2) for n, a in (("SCI", DATA * 3), ("ERR", SIGMA * 3)))]),
+        fits.HDUList(
+            [*hdus("SCI", ERR=SIGMA, DQ=DQ, PSF=STAMP), *(fits.ImageHDU(a, name=n, ver=2) for n, a in (("SCI", DATA * 3), ("ERR", SIGMA * 3)))]
+        ),
     ],
     ids=["primary VAR MASK", "SCI VAR MASK", "SCI ERR DQ", "IVAR", "WHT", "WEIGHT", "other name", "two chips"],
 )
@@ -135,7 +137,9 @@ def test_sliced_ccddata_keeps_its_place():
 @pytest.mark.parametrize("change", [lambda im: im, lambda im: im.cutout((14, 11), (19, 17)).shifted(1.5, -0.7)], ids=["whole", "cut and shifted"])
 def test_round_trip(place, change, tmp_path):
     psf = PSF(np.pad(STAMP, ((1, 1), (0, 0))) / 30, oversampling=3, pixel_response="subpixel", normalize=False)
-    im = change(Image(DATA, sigma=SIGMA, mask=DQ, psf=psf, zeropoint=24.2, band="r", name="first", epoch=59000.25, gain=2.5, wavelength=0.62, **place))
+    im = change(
+        Image(DATA, sigma=SIGMA, mask=DQ, psf=psf, zeropoint=24.2, band="r", name="first", epoch=59000.25, gain=2.5, wavelength=0.62, **place)
+    )
     im.write(tmp_path / "im.fits")
     back = Image.read(tmp_path / "im.fits")
     for k in ("data", "variance", "mask"):
@@ -156,7 +160,15 @@ def test_what_is_not_known_stays_unknown(tmp_path):
     dated.wcs.mjdobs = 59000.0
     Image(DATA, sigma=1, wcs=dated).write(tmp_path / "plain.fits")
     back = Image.read(tmp_path / "plain.fits")
-    assert (back.psf, back.zeropoint, back.epoch, back.gain, back.wavelength, back.band, back.name) == (None, None, None, None, None, "image", "plain")
+    assert (back.psf, back.zeropoint, back.epoch, back.gain, back.wavelength, back.band, back.name) == (
+        None,
+        None,
+        None,
+        None,
+        None,
+        "image",
+        "plain",
+    )
     Image(DATA, sigma=1, pixel_scale=0.5, center=(3, 4)).write(tmp_path / "placed.fits")
     assert Image.read(tmp_path / "placed.fits", center=(1, 1), pixel_scale=0.5).placement.center == (1, 1)
 

@@ -70,7 +70,14 @@ def test_the_minimum_that_imfit_finds(data):
     jac = frame.jacobian(place, px, py)
     along = np.linalg.solve(jac, [np.sin(np.radians(v["g.pa"])), np.cos(np.radians(v["g.pa"]))])
     scale = 1 / np.hypot(*along)
-    ours = {"x": px + 1, "y": py + 1, "pa": np.degrees(np.arctan2(-along[0], along[1])) % 180, "q": v["g.q"], "n": v["g.n"], "size": v["g.r_eff"] / scale}
+    ours = {
+        "x": px + 1,
+        "y": py + 1,
+        "pa": np.degrees(np.arctan2(-along[0], along[1])) % 180,
+        "q": v["g.q"],
+        "n": v["g.n"],
+        "size": v["g.r_eff"] / scale,
+    }
     for key, value in ours.items():
         assert abs(value - float(ref[key])) < 0.1 * float(ref[f"{key}_err"]), key
 
@@ -79,7 +86,9 @@ def test_simulated_three_bands(data):
     truth = json.loads((data / "sim/leda/truth.json").read_text())[0]
     images = [bj.Image.read(data / f"sim/leda/{b}.fits", band=b) for b in ("r", "W1", "NUV")]
     best = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images).fit(progress=False)
-    wanted = {f"galaxy.{k}": truth[k] for k in ("x", "y", "q", "pa", "n", "r_eff")} | {f"galaxy.flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in truth["mag"].items()}
+    wanted = {f"galaxy.{k}": truth[k] for k in ("x", "y", "q", "pa", "n", "r_eff")} | {
+        f"galaxy.flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in truth["mag"].items()
+    }
     assert best.converged and len(best.history) - 1 < 15
     assert max(abs(best.values[k] - v) / best.errors[k] for k, v in wanted.items()) < 3.5
 
@@ -91,7 +100,9 @@ def test_noiseless_images_return_the_truth(data):
     images = [bj.Image.read(data / f"sim/leda/{b}.fits", band=b) for b in ("r", "W1", "NUV")]
     images = [im.replace(data=fits.getdata(data / f"sim/leda/clean_{im.band}.fits")) for im in images]
     best = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images).fit(progress=False)
-    wanted = {f"galaxy.{k}": truth[k] for k in ("x", "y", "q", "pa", "n", "r_eff")} | {f"galaxy.flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in truth["mag"].items()}
+    wanted = {f"galaxy.{k}": truth[k] for k in ("x", "y", "q", "pa", "n", "r_eff")} | {
+        f"galaxy.flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in truth["mag"].items()
+    }
     assert max(abs(best.values[k] - v) / best.errors[k] for k, v in wanted.items()) < 0.05
     models = best.scene.render({**best.values, **wanted, **{f"sky.level[{b}]": 0.0 for b in ("r", "W1", "NUV")}})
     for im, limit in zip(images, (0.1, 0.3, 0.1), strict=True):

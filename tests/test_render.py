@@ -41,7 +41,9 @@ PSFS = {"native": (3.5, 1, "native", "no_pixel"), "oversampled": (1.5, 5, "nativ
 
 
 @pytest.mark.parametrize("kind", PSFS)
-@pytest.mark.parametrize(("n", "r_eff", "q"), [(0.5, 0.5, 1.0), (0.5, 8.0, 0.3), (1.0, 3.0, 0.1), (2.0, 12.0, 0.5), (4.0, 0.7, 0.6), (4.0, 6.0, 1.0), (6.0, 2.0, 0.2)])
+@pytest.mark.parametrize(
+    ("n", "r_eff", "q"), [(0.5, 0.5, 1.0), (0.5, 8.0, 0.3), (1.0, 3.0, 0.1), (2.0, 12.0, 0.5), (4.0, 0.7, 0.6), (4.0, 6.0, 1.0), (6.0, 2.0, 0.2)]
+)
 def test_sersic_against_galsim(kind, n, r_eff, q):
     fwhm, s, response, method = PSFS[kind]
     image = bj.Image(np.zeros((81, 81)), sigma=1.0, psf=bj.PSF(stamp(fwhm, s), oversampling=s, pixel_response=response), pixel_scale=1.0)
@@ -67,7 +69,10 @@ def test_without_psf_the_pixel_alone_blurs():
     node, weight = np.polynomial.legendre.leggauss(12)
 
     def mean(f, x, y, h):
-        return sum(wy * wx * f(x + h * nx / 2, y + h * ny / 2) for ny, wy in zip(node, weight, strict=True) for nx, wx in zip(node, weight, strict=True)) / 4
+        return (
+            sum(wy * wx * f(x + h * nx / 2, y + h * ny / 2) for ny, wy in zip(node, weight, strict=True) for nx, wx in zip(node, weight, strict=True))
+            / 4
+        )
 
     def pixel(f, x, y, h, x0, y0, depth):
         if depth == 0 or max(abs(x - x0), abs(y - y0)) > 1.5 * h:
@@ -119,7 +124,10 @@ def test_rotation_of_the_image_rotates_the_model():
         w.wcs.ctype, w.wcs.crval, w.wcs.crpix, w.wcs.cd = ("RA---TAN", "DEC--TAN"), (10.0, -30.0), (26.0, 26.0), np.array(cd) / 3600
         return w
 
-    made = [bj.Image(np.zeros((51, 51)), sigma=1.0, psf=bj.PSF(stamp(3.6, 1)), wcs=wcs(cd), band="r") for cd in ([[-1.0, 0], [0, 1.0]], [[0, 1.0], [1.0, 0]])]
+    made = [
+        bj.Image(np.zeros((51, 51)), sigma=1.0, psf=bj.PSF(stamp(3.6, 1)), wcs=wcs(cd), band="r")
+        for cd in ([[-1.0, 0], [0, 1.0]], [[0, 1.0], [1.0, 0]])
+    ]
     values = {"g.x": 2.2, "g.y": -1.3, "g.q": 0.4, "g.pa": 30.0, "g.n": 2.0, "g.r_eff": 4.0, "g.flux[r]": 1.0}
     a, b = (bj.Scene([bj.Sersic("g")], im).render(values)["r"] for im in made)
     assert np.abs(a - np.rot90(b, 1)).max() < 1e-6 * a.max() or np.abs(a - np.rot90(b, -1)).max() < 1e-6 * a.max()

@@ -129,7 +129,11 @@ def test_float32_follows(scene):
 def test_all_tensors_follow_the_device():
     """On the meta device a stray CPU tensor, or a wait for the device, is an error."""
     images = small_scene().images
-    made = bj.Scene([bj.Sersic("galaxy", n=dist.LogNormal(0.7, 0.5), q=dist.Uniform(0.1, 1.0)), bj.Point("p", x=0.1, y=0.2), bj.Sky(order=1)], images, device="meta")
+    made = bj.Scene(
+        [bj.Sersic("galaxy", n=dist.LogNormal(0.7, 0.5), q=dist.Uniform(0.1, 1.0)), bj.Point("p", x=0.1, y=0.2), bj.Sky(order=1)],
+        images,
+        device="meta",
+    )
     z = torch.zeros(len(made.names), dtype=F64, device="meta", requires_grad=True)
     with pyro.validation_enabled(False):
         assert made.log_density(z).device.type == "meta"

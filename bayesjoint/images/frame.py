@@ -32,10 +32,15 @@ class Placement:
     crop: tuple[int, int] = (0, 0)
 
     @classmethod
-    def of(cls, shape: tuple[int, int], *, wcs: WCS | None, pixel_scale: Any, center: Sequence[Any] | None, origin: Sequence[Any] | None) -> Placement:
+    def of(
+        cls, shape: tuple[int, int], *, wcs: WCS | None, pixel_scale: Any, center: Sequence[Any] | None, origin: Sequence[Any] | None
+    ) -> Placement:
         """Check what the user gave and make the placement."""
         if (wcs is None) == (pixel_scale is None):
-            raise ValueError("An image's place on the sky is to be given by exactly one of wcs= and pixel_scale=" + (", and both came." if wcs is not None else ", and neither came: pixel_scale (arcsec) is enough."))
+            raise ValueError(
+                "An image's place on the sky is to be given by exactly one of wcs= and pixel_scale="
+                + (", and both came." if wcs is not None else ", and neither came: pixel_scale (arcsec) is enough.")
+            )
         if wcs is not None:
             if center is not None or origin is not None:
                 raise ValueError("center= and origin= place an image without a WCS; with wcs= use .shifted(dx, dy) instead.")

@@ -210,7 +210,7 @@ class Image:
 
     def __repr__(self) -> str:
         zp = "" if self.zeropoint is None else f", zeropoint {self.zeropoint:g}"
-        return f"<Image {self.name or self.band!r}: {self.shape[0]}x{self.shape[1]} px of {self.pixel_scale:.4g}\", band {self.band!r}, {self.psf or 'no PSF'}{zp}, {int(self.mask.sum())} px masked>"
+        return f'<Image {self.name or self.band!r}: {self.shape[0]}x{self.shape[1]} px of {self.pixel_scale:.4g}", band {self.band!r}, {self.psf or "no PSF"}{zp}, {int(self.mask.sum())} px masked>'
 
 
 def _pixels(data: ArrayLike) -> np.ndarray:

@@ -23,7 +23,9 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
     given = {k: v for k, v in {"variance": variance, "sigma": sigma, "ivar": ivar}.items() if v is not None}
     if len(given) != 1:
         came = "none" if not given else " and ".join(given)
-        raise ValueError(f"An image's noise is to be given by exactly one of variance=, sigma= and ivar=, and {came} came: give one (variance='estimate' measures it).")
+        raise ValueError(
+            f"An image's noise is to be given by exactly one of variance=, sigma= and ivar=, and {came} came: give one (variance='estimate' measures it)."
+        )
     ((kind, value),) = given.items()
     if isinstance(value, str):
         if kind != "variance" or value != "estimate":
@@ -31,7 +33,10 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
         if bad.all():
             raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked or not finite.")
         s = estimate_sigma(data, ~bad)
-        return np.full(data.shape, s**2), f"the noise was estimated as sigma = {s:.4g} for every pixel, from second differences of neighbouring pixels; source photon noise is not in it"
+        return (
+            np.full(data.shape, s**2),
+            f"the noise was estimated as sigma = {s:.4g} for every pixel, from second differences of neighbouring pixels; source photon noise is not in it",
+        )
     a = to_array(value, kind)
     if a.ndim and a.shape != data.shape:
         raise ValueError(f"{kind} is to be one number or have the shape of the data, {data.shape}, and one of shape {a.shape} came.")
@@ -40,7 +45,9 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
     note = ""
     if (used < 0).any():
         if not (used > 0).any():
-            raise ValueError(f"{kind} is negative in all {int((used < 0).sum())} unmasked pixels where it is to be positive: check that it is the {kind}.")
+            raise ValueError(
+                f"{kind} is negative in all {int((used < 0).sum())} unmasked pixels where it is to be positive: check that it is the {kind}."
+            )
         note = f"{kind} is negative in {int((used < 0).sum())} pixels, which are masked: check that it is the {kind}"
         a[a < 0] = np.nan
     if np.isnan(used).any():

@@ -46,9 +46,13 @@ class PSF:
     def __init__(self, array: ArrayLike, *, oversampling: int = 1, pixel_response: str | None = "native", normalize: bool = True) -> None:
         a, oversampling = to_array(array, "A PSF"), _whole(oversampling)
         if a.ndim != 2 or a.shape[0] % 2 == 0 or a.shape[1] % 2 == 0:
-            raise ValueError(f"A PSF is to be a 2-D array of odd size, centred on its middle element, and one of shape {a.shape} came: pad or crop it to odd sizes.")
+            raise ValueError(
+                f"A PSF is to be a 2-D array of odd size, centred on its middle element, and one of shape {a.shape} came: pad or crop it to odd sizes."
+            )
         if not np.isfinite(a).all():
-            raise ValueError(f"A PSF is to be finite everywhere, and {int((~np.isfinite(a)).sum())} of its values are not: replace them first (by 0, say).")
+            raise ValueError(
+                f"A PSF is to be finite everywhere, and {int((~np.isfinite(a)).sum())} of its values are not: replace them first (by 0, say)."
+            )
         if pixel_response not in RESPONSES:
             raise ValueError(f"pixel_response is to be one of {RESPONSES}, and {pixel_response!r} came.")
         total = a.sum()
@@ -76,7 +80,9 @@ class PSF:
         if not beta > 1:
             raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")
         alpha2 = (fwhm / scale / 2) ** 2 / (2 ** (1 / beta) - 1)
-        return cls._effective(lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options)
+        return cls._effective(
+            lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options
+        )
 
     @classmethod
     def _effective(cls, optical: Any, radius: float, fwhm_px: float, options: dict) -> PSF:
@@ -123,7 +129,9 @@ class PSF:
         return float(2 * np.sqrt((fine > 0.5 * fine.max()).sum() / np.pi) / factor / self.oversampling)
 
     def __repr__(self) -> str:
-        return f"PSF({self.shape[0]}x{self.shape[1]}, oversampling={self.oversampling}, pixel_response={self.pixel_response!r}, FWHM {self.fwhm:.2f} px)"
+        return (
+            f"PSF({self.shape[0]}x{self.shape[1]}, oversampling={self.oversampling}, pixel_response={self.pixel_response!r}, FWHM {self.fwhm:.2f} px)"
+        )
 
 
 def _widths(fwhm: Any, pixel_scale: Any) -> tuple[float, float]:

@@ -72,20 +72,29 @@ def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
     if sci is None:
         sci = next((h for h in hdus[1:] if h.is_image and np.ndim(_data(h)) == 2 and h.name.upper() not in {*NOISE, *MASKS, "PSF", "SEG"}), None)
     if sci is None or not getattr(sci, "is_image", False):
-        raise ValueError(f"No image was found in {what}: expected pixels in the primary HDU or an extension SCI, and there are {[h.name for h in hdus]}.")
+        raise ValueError(
+            f"No image was found in {what}: expected pixels in the primary HDU or an extension SCI, and there are {[h.name for h in hdus]}."
+        )
     header = hdus[0].header.copy() if sci is hdus[0] else _merged(hdus[0].header, sci.header)
     options: dict[str, Any] = {}
     if NOISES.isdisjoint(overrides):
         found = next((n for n in NOISE if n in named), None)
         if found is None:
-            raise ValueError(f"{what} has no noise: expected an extension VAR, ERR, IVAR or WHT; give variance=, sigma= or ivar= (variance='estimate' measures it).")
+            raise ValueError(
+                f"{what} has no noise: expected an extension VAR, ERR, IVAR or WHT; give variance=, sigma= or ivar= (variance='estimate' measures it)."
+            )
         options[NOISE[found]] = _data(named[found])
     if "mask" not in overrides:
         found = next((n for n in MASKS if n in named), None)
         options["mask"] = None if found is None else np.asarray(_data(named[found])) != 0
     if "psf" not in overrides and "PSF" in named:
         h = named["PSF"].header
-        options["psf"] = PSF(_data(named["PSF"]), oversampling=int(h.get("OVERSAMP", 1)), pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"), normalize=bool(h.get("PSFNORM", True)))
+        options["psf"] = PSF(
+            _data(named["PSF"]),
+            oversampling=int(h.get("OVERSAMP", 1)),
+            pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"),
+            normalize=bool(h.get("PSFNORM", True)),
+        )
     if PLACES.isdisjoint(overrides):
         options |= _place(header, hdus, what)
     if "zeropoint" not in overrides:
@@ -148,7 +157,9 @@ def from_nddata(nddata: NDData, **overrides: Any) -> Image:
         kinds = {VarianceUncertainty: "variance", StdDevUncertainty: "sigma", InverseVariance: "ivar"}
         kind = kinds.get(type(nddata.uncertainty))
         if kind is None:
-            raise ValueError("The NDData has no uncertainty that is a standard deviation, variance or inverse variance: give variance=, sigma= or ivar=.")
+            raise ValueError(
+                "The NDData has no uncertainty that is a standard deviation, variance or inverse variance: give variance=, sigma= or ivar=."
+            )
         options[kind] = nddata.uncertainty.array
     if nddata.mask is not None:
         options["mask"] = nddata.mask
@@ -167,7 +178,9 @@ def write(image: Image, path: Any, *, overwrite: bool = False) -> None:
     else:
         wcs = place.wcs.deepcopy()
         if any(t is not None for t in (wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2)):
-            raise ValueError("An image whose WCS has look-up tables of distortion cannot be written: give it a WCS with SIP, or none, by .replace(wcs=...).")
+            raise ValueError(
+                "An image whose WCS has look-up tables of distortion cannot be written: give it a WCS with SIP, or none, by .replace(wcs=...)."
+            )
         wcs.wcs.crpix = wcs.wcs.crpix - np.array(place.crop, float)
         if wcs.sip is not None:
             from astropy.wcs import Sip
@@ -176,7 +189,14 @@ def write(image: Image, path: Any, *, overwrite: bool = False) -> None:
         header = wcs.to_header(relax=True)
         for key in KEYS["epoch"]:  # else the WCS's date would be read back as the image's epoch
             header.remove(key, ignore_missing=True)
-    values = {"MAGZERO": image.zeropoint, "BAND": image.band, "BJNAME": image.name, "MJD": image.epoch, "GAIN": image.gain, "WAVELEN": image.wavelength}
+    values = {
+        "MAGZERO": image.zeropoint,
+        "BAND": image.band,
+        "BJNAME": image.name,
+        "MJD": image.epoch,
+        "GAIN": image.gain,
+        "WAVELEN": image.wavelength,
+    }
     shift = tuple(a + b for a, b in zip(place.shift, place.center, strict=True))  # a centre is a shift from (0, 0)
     if shift != (0.0, 0.0):
         values |= {"BJSHIFTX": shift[0], "BJSHIFTY": shift[1]}

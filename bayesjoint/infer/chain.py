@@ -126,11 +126,20 @@ def run_chain(task: ChainTask) -> None:
                 row = np.concatenate([z.cpu().double().numpy(), ll.cpu().double().numpy(), np.array(stats, dtype=float)])
                 out.write(row.tobytes())
                 out.flush()
-                _write_state(task, y=params["y"].detach().cpu().numpy(), step_size=kernel.step_size, rng=torch.get_rng_state().numpy(), done=k + 1, warmup_steps=warmup_steps)
+                _write_state(
+                    task,
+                    y=params["y"].detach().cpu().numpy(),
+                    step_size=kernel.step_size,
+                    rng=torch.get_rng_state().numpy(),
+                    done=k + 1,
+                    warmup_steps=warmup_steps,
+                )
 
 
 def _kernel(potential: Any, target: float, step: float, adapt: bool) -> _Kernel:
-    return _Kernel(potential_fn=potential, step_size=step, adapt_step_size=adapt, adapt_mass_matrix=False, target_accept_prob=target, max_tree_depth=8)
+    return _Kernel(
+        potential_fn=potential, step_size=step, adapt_step_size=adapt, adapt_mass_matrix=False, target_accept_prob=target, max_tree_depth=8
+    )
 
 
 def _write_state(task: ChainTask, **state: Any) -> None:

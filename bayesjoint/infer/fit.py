@@ -11,6 +11,7 @@ import torch
 from bayesjoint.infer.draws import few_threads
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.log import log
+from bayesjoint.scene.planning import is_coarse
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -63,7 +64,11 @@ class Fit:
         self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)
         steps = len(self.history) - 1
         what = "log posterior density (flat coordinates)" if prior else "log likelihood alone (prior=False)"
-        self.message = f"{'Converged' if self.converged else 'NOT converged'} after {steps} iterations: the {what} is at its maximum as far as {state.reason}." if self.converged else f"NOT converged after {steps} iterations on the {what}: {state.reason}."
+        self.message = (
+            f"{'Converged' if self.converged else 'NOT converged'} after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
+            if self.converged
+            else f"NOT converged after {steps} iterations on the {what}: {state.reason}."
+        )
         if weak:
             self.message += " " + weak
             log.warning(weak)
@@ -81,11 +86,32 @@ class Fit:
 
         return svi(self, draws=draws, seed=seed, max_steps=max_steps, progress=progress)
 
-    def nuts(self, draws: int = 1000, warmup: int = 200, chains: int = 4, seed: int = 0, *, progress: bool = True, checkpoint: Any = None, target_accept: float = 0.8, workers: int | None = None) -> Posterior:
+    def nuts(
+        self,
+        draws: int = 1000,
+        warmup: int = 200,
+        chains: int = 4,
+        seed: int = 0,
+        *,
+        progress: bool = True,
+        checkpoint: Any = None,
+        target_accept: float = 0.8,
+        workers: int | None = None,
+    ) -> Posterior:
         """Sample by Pyro's NUTS in coordinates whitened by the maximum's covariance; see `bayesjoint.infer.nuts`."""
         from bayesjoint.infer.nuts import nuts
 
-        return nuts(self, draws=draws, warmup=warmup, chains=chains, seed=seed, progress=progress, checkpoint=checkpoint, target_accept=target_accept, workers=workers)
+        return nuts(
+            self,
+            draws=draws,
+            warmup=warmup,
+            chains=chains,
+            seed=seed,
+            progress=progress,
+            checkpoint=checkpoint,
+            target_accept=target_accept,
+            workers=workers,
+        )
 
     # -- looking at it ----------------------------------------------------------------------------------------------------
     def whitening(self) -> torch.Tensor:
@@ -106,8 +132,17 @@ class Fit:
 
         rng = np.random.default_rng(0)
         cov = self.z_covariance.cpu().double().numpy()
-        z = self.z.cpu().double().numpy() + rng.standard_normal((2000, len(self.names))) @ np.linalg.cholesky(cov).T if len(self.names) else np.zeros((2000, 0))
-        theta = torch.stack([self.scene.chart.values(torch.as_tensor(r, dtype=self.scene.dtype).to(self.scene.device))[0] for r in z]).cpu().double().numpy()
+        z = (
+            self.z.cpu().double().numpy() + rng.standard_normal((2000, len(self.names))) @ np.linalg.cholesky(cov).T
+            if len(self.names)
+            else np.zeros((2000, 0))
+        )
+        theta = (
+            torch.stack([self.scene.chart.values(torch.as_tensor(r, dtype=self.scene.dtype).to(self.scene.device))[0] for r in z])
+            .cpu()
+            .double()
+            .numpy()
+        )
         return source_table(self.scene, theta, best=self.values, errors=self.errors)
 
     def plot(self) -> Any:
@@ -120,7 +155,19 @@ class Fit:
         """Write the scene with the fit's values and covariance as YAML."""
         from bayesjoint.scene.saving import save
 
-        save(self.scene, path, values=self.values, fit={"message": self.message, "converged": bool(self.converged), "chi2": self.chi2, "dof": self.dof, "names": list(self.names), "covariance": self.covariance.tolist()})
+        save(
+            self.scene,
+            path,
+            values=self.values,
+            fit={
+                "message": self.message,
+                "converged": bool(self.converged),
+                "chi2": self.chi2,
+                "dof": self.dof,
+                "names": list(self.names),
+                "covariance": self.covariance.tolist(),
+            },
+        )
 
     def __repr__(self) -> str:
         rows = [f"  {n:<24} {self.values[n]:>14.6g} +- {self.errors[n]:<10.3g} {self.scene.units[n]}" for n in self.names]
@@ -165,7 +212,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             history = state.history
             z = state.z
             fitted = {k: float(v) for k, v in scene.constrain(z).items()}
-            if not state.converged or not _plan_is_coarse(scene, fitted):
+            if not state.converged or not is_coarse(scene, fitted):
                 break
             scene = scene.replanned(fitted)
             z = scene.unconstrain(fitted)
@@ -178,17 +225,6 @@ def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) ->
         v = values[site.name]
         if not (np.isfinite(x) and bool(site.prior.support.check(torch.tensor(v, dtype=torch.float64)))):
             raise ValueError(f"The start {v!r} of {site.name} lies outside its prior: start inside it.")
-
-
-def _plan_is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
-    """Whether a source has become thinner, or moved further, than its plan allows."""
-    wanted = scene._plan(values)
-    for name, plans in wanted.items():
-        for source, plan in plans.items():
-            old = scene.plans[name][source]
-            if plan.q < 0.75 * old.q or np.hypot(plan.pixel[0] - old.pixel[0], plan.pixel[1] - old.pixel[1]) > 50:
-                return True
-    return False
 
 
 def _invert(precision: np.ndarray, names: tuple[str, ...]) -> tuple[np.ndarray, str]:

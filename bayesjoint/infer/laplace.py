@@ -57,7 +57,15 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
     weights, k_hat = pareto_smooth(lp - log_q)
     edges = (np.arange(draws) + rng.random()) / draws  # systematic resampling: fewest doubles
     kept = rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), edges), size - 1))
-    info = {"sampler": "laplace", "seed": int(seed), "k_hat": k_hat, "k_threshold": k_threshold(size), "importance_ess": float(1 / (weights**2).sum()), "proposals": size, "evaluations": size}
+    info = {
+        "sampler": "laplace",
+        "seed": int(seed),
+        "k_hat": k_hat,
+        "k_threshold": k_threshold(size),
+        "importance_ess": float(1 / (weights**2).sum()),
+        "proposals": size,
+        "evaluations": size,
+    }
     return Posterior.of(scene, values_of(scene, z[kept])[None], ll[kept][None], {"lp": lp[kept][None]}, info)
 
 

@@ -88,7 +88,10 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
     """
     state = linearise(scene, z, prior)
     damping, growth = 1e-3, 2.0
-    long = torch.as_tensor(np.array([1.0 if s.spec.unit not in ("flux", "image") and s.spec.name not in ("x", "y") else np.inf for s in scene.layout.sites]) * LONGEST, dtype=z.dtype).to(z.device)
+    long = torch.as_tensor(
+        np.array([1.0 if s.spec.unit not in ("flux", "image") and s.spec.name not in ("x", "y") else np.inf for s in scene.layout.sites]) * LONGEST,
+        dtype=z.dtype,
+    ).to(z.device)
     history = [{"iteration": 0, "log_density": state.log_density, "chi2": state.chi2, "damping": damping, "step": 0.0, "accepted": True}]
     report(history[0])
     reason, converged = f"no convergence in {max_iterations} iterations", False
@@ -104,14 +107,18 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
         trial = state.z + step
         value = objective(scene, trial, prior)
         gain = (value - state.log_density) / max(expected, 1e-300)
-        accepted = value > state.log_density or (expected < 1e-9 * abs(state.log_density) and value >= state.log_density - 1e-10 * abs(state.log_density))
+        accepted = value > state.log_density or (
+            expected < 1e-9 * abs(state.log_density) and value >= state.log_density - 1e-10 * abs(state.log_density)
+        )
         if accepted:
             state = linearise(scene, trial, prior)
             damping, growth = max(damping * max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3), 1e-12), 2.0
         else:
             damping, growth = damping * growth, growth * 2
         size = float((step.abs() * torch.sqrt(torch.diagonal(state.precision).clamp(min=0))).max())
-        history.append({"iteration": iteration, "log_density": state.log_density, "chi2": state.chi2, "damping": damping, "step": size, "accepted": accepted})
+        history.append(
+            {"iteration": iteration, "log_density": state.log_density, "chi2": state.chi2, "damping": damping, "step": size, "accepted": accepted}
+        )
         report(history[-1])
         if not accepted and (damping > 1e12 or size < 1e-7):
             converged = decrement < 1e-3

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["nuts"]
 
 
-def nuts(fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress: bool, checkpoint: Any, target_accept: float, workers: int | None) -> Posterior:
+def nuts(
+    fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress: bool, checkpoint: Any, target_accept: float, workers: int | None
+) -> Posterior:
     """Sample the posterior.
 
     In coordinates whitened by the fit's covariance the posterior is nearly a unit Normal: the kernel's mass is the identity,
@@ -85,13 +87,22 @@ def _claim(folder: pathlib.Path, fit: Fit, draws: int, warmup: int, chains: int,
         data.update(im.data.tobytes())
         data.update(im.variance.tobytes())
     data.update(fit.z.cpu().numpy().tobytes())
-    run = {"names": list(fit.names), "seed": int(seed), "warmup": int(warmup), "target_accept": target, "dtype": str(fit.scene.dtype), "scene": data.hexdigest()}
+    run = {
+        "names": list(fit.names),
+        "seed": int(seed),
+        "warmup": int(warmup),
+        "target_accept": target,
+        "dtype": str(fit.scene.dtype),
+        "scene": data.hexdigest(),
+    }
     card = folder / "run.json"
     if card.exists():
         old = json.loads(card.read_text())
         differ = [k for k in run if old.get(k) != run[k]]
         if differ:
-            raise ValueError(f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one.")
+            raise ValueError(
+                f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one."
+            )
     card.write_text(json.dumps(run))
 
 
@@ -127,5 +138,3 @@ def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
         except BaseException:
             executor.shutdown(wait=False, kill_workers=True)
             raise
-
-

@@ -98,7 +98,17 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
     z = (center + y @ lower.T).cpu().double().numpy()
     lp, ll = densities(scene, z)
     weights, k_hat = pareto_smooth(lp - log_q)
-    info = {"sampler": "svi", "seed": int(seed), "k_hat": k_hat, "k_threshold": k_threshold(draws), "importance_ess": float(1 / (weights**2).sum()), "steps": steps, "settled": converged, "evaluations": 2 * steps + draws, "elbo": -float(np.mean(losses[-BLOCK:])) if losses else float("nan")}
+    info = {
+        "sampler": "svi",
+        "seed": int(seed),
+        "k_hat": k_hat,
+        "k_threshold": k_threshold(draws),
+        "importance_ess": float(1 / (weights**2).sum()),
+        "steps": steps,
+        "settled": converged,
+        "evaluations": 2 * steps + draws,
+        "elbo": -float(np.mean(losses[-BLOCK:])) if losses else float("nan"),
+    }
     return Posterior.of(scene, values_of(scene, z)[None], ll[None], {"lp": lp[None]}, info)
 
 

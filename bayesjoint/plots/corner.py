@@ -58,9 +58,25 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
     fig = options.pop("fig", None) or Figure(figsize=(size, size))
     data = np.stack(columns, 1)
     if len(data) <= data.shape[1]:
-        raise ValueError(f"A corner plot of {data.shape[1]} parameters needs more draws than that, and there are {len(data)}: draw more, or choose parameters.")
+        raise ValueError(
+            f"A corner plot of {data.shape[1]} parameters needs more draws than that, and there are {len(data)}: draw more, or choose parameters."
+        )
     spread = np.ptp(data, axis=0) > 0
     if not spread.all():
         raise ValueError(f"A corner plot needs draws that vary, and those of {[c for c, s in zip(chosen, spread, strict=True) if not s]} do not.")
-    defaults = {"labels": labels, "show_titles": True, "quantiles": [0.16, 0.5, 0.84], "titles": chosen, "title_fmt": ".4g", "labelpad": 0.14, "use_math_text": True, "smooth": 0.8, "plot_contours": len(data) >= 500, "label_kwargs": {"fontsize": 9}, "title_kwargs": {"fontsize": 8}, "max_n_ticks": 3, "truths": truths}
+    defaults = {
+        "labels": labels,
+        "show_titles": True,
+        "quantiles": [0.16, 0.5, 0.84],
+        "titles": chosen,
+        "title_fmt": ".4g",
+        "labelpad": 0.14,
+        "use_math_text": True,
+        "smooth": 0.8,
+        "plot_contours": len(data) >= 500,
+        "label_kwargs": {"fontsize": 9},
+        "title_kwargs": {"fontsize": 8},
+        "max_n_ticks": 3,
+        "truths": truths,
+    }
     return package.corner(data, fig=fig, **{**defaults, **options})

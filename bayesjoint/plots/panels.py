@@ -39,15 +39,26 @@ def panels(images: Sequence[Image], models: Mapping[str, np.ndarray], residuals:
     for row, im in zip(axes, images, strict=True):
         noise = float(np.median(im.sigma[im.valid]))
         top = float(np.nanpercentile(im.data[im.valid], 99.8))
-        norm = ImageNormalize(vmin=-3 * noise, vmax=max(top, 5 * noise), stretch=AsinhStretch(a=min(0.5, max(0.005, 3 * noise / max(top, 5 * noise)))))
+        norm = ImageNormalize(
+            vmin=-3 * noise, vmax=max(top, 5 * noise), stretch=AsinhStretch(a=min(0.5, max(0.005, 3 * noise / max(top, 5 * noise))))
+        )
         ny, nx = im.shape
         s = im.pixel_scale
         extent = (-nx * s / 2, nx * s / 2, -ny * s / 2, ny * s / 2)
         for ax, picture, title in ((row[0], im.data, f"{im.name}: data"), (row[1], models[im.name], "model")):
-            shown = ax.imshow(np.ma.array(picture, mask=im.mask) if title != "model" else picture, origin="lower", norm=norm, cmap=light, extent=extent, interpolation="nearest")
+            shown = ax.imshow(
+                np.ma.array(picture, mask=im.mask) if title != "model" else picture,
+                origin="lower",
+                norm=norm,
+                cmap=light,
+                extent=extent,
+                interpolation="nearest",
+            )
             ax.set_title(title)
             fig.colorbar(shown, ax=ax, label="image units per pixel", fraction=0.046)
-        shown = row[2].imshow(np.ma.array(residuals[im.name], mask=im.mask), origin="lower", vmin=-5, vmax=5, cmap=signed, extent=extent, interpolation="nearest")
+        shown = row[2].imshow(
+            np.ma.array(residuals[im.name], mask=im.mask), origin="lower", vmin=-5, vmax=5, cmap=signed, extent=extent, interpolation="nearest"
+        )
         chi2 = float((residuals[im.name][im.valid] ** 2).mean())
         row[2].set_title(f"(data - model) / σ, mean square {chi2:.3f}")
         fig.colorbar(shown, ax=row[2], label="σ", fraction=0.046)

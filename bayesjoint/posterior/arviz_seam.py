@@ -45,7 +45,13 @@ def save_groups(groups: dict[str, xr.Dataset], path: Any) -> None:
     """Write groups as netCDF 4 that both ArviZ read; replaces the file."""
     mode = "w"
     for name, data in groups.items():
-        data.to_netcdf(path, group=name, mode=mode, engine="h5netcdf", encoding={k: {"zlib": True, "complevel": 1} for k, v in data.variables.items() if v.dtype.kind in "fiu" and v.size > 1})
+        data.to_netcdf(
+            path,
+            group=name,
+            mode=mode,
+            engine="h5netcdf",
+            encoding={k: {"zlib": True, "complevel": 1} for k, v in data.variables.items() if v.dtype.kind in "fiu" and v.size > 1},
+        )
         mode = "a"
 
 

@@ -19,7 +19,19 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
     sites = []
     for s in layout.sites:
         per = (getattr(s.component.params.get(s.spec.name), "per", None) or s.spec.per) if s.label is not None else "scene"
-        sites.append({"name": s.name, "parameter": s.parameter, "label": s.label, "per": per, "unit": s.unit, "doc": s.spec.doc, "cyclic": s.spec.unit == "deg", "flux": s.spec.unit == "flux", "calibrated": s.images[0].zeropoint is not None})
+        sites.append(
+            {
+                "name": s.name,
+                "parameter": s.parameter,
+                "label": s.label,
+                "per": per,
+                "unit": s.unit,
+                "doc": s.spec.doc,
+                "cyclic": s.spec.unit == "deg",
+                "flux": s.spec.unit == "flux",
+                "calibrated": s.images[0].zeropoint is not None,
+            }
+        )
     sources = []
     for c in scene.components:
         columns: dict[str, dict[str, Any]] = {}
@@ -32,7 +44,19 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                 label = layout.labels[c.name, spec.name, im.name]
                 key = spec.name if label is None else f"{spec.name}_{label}"
                 unit = {"flux": "nJy" if im.zeropoint is not None else "", "image": ""}.get(spec.unit, spec.unit)
-                columns.setdefault(key, {"site": layout.sites[i].name if free else None, "value": None if free else layout.constants[i - len(layout.sites)], "unit": unit, "doc": spec.doc, "parameter": spec.name, "label": label, "flux": spec.unit == "flux" and im.zeropoint is not None, "cyclic": spec.unit == "deg"})
+                columns.setdefault(
+                    key,
+                    {
+                        "site": layout.sites[i].name if free else None,
+                        "value": None if free else layout.constants[i - len(layout.sites)],
+                        "unit": unit,
+                        "doc": spec.doc,
+                        "parameter": spec.name,
+                        "label": label,
+                        "flux": spec.unit == "flux" and im.zeropoint is not None,
+                        "cyclic": spec.unit == "deg",
+                    },
+                )
         sources.append({"name": c.name, "type": type(c).__name__, "sky": isinstance(c, Sky), "columns": columns})
     ref = scene.frame.reference
     return {

@@ -67,8 +67,12 @@ class Posterior:
         groups = {
             "posterior": _variables(theta, meta, coords),
             "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in stats.items()}, coords=coords),
-            "log_likelihood": xr.Dataset({"image_log_likelihood": (("chain", "draw", "image"), log_likelihood)}, coords={**coords, "image": meta["images"]}),
-            "observed_data": xr.Dataset({f"image[{im.name}]": ((f"y_{im.name}", f"x_{im.name}"), np.where(im.valid, im.data, np.nan)) for im in scene.images}),
+            "log_likelihood": xr.Dataset(
+                {"image_log_likelihood": (("chain", "draw", "image"), log_likelihood)}, coords={**coords, "image": meta["images"]}
+            ),
+            "observed_data": xr.Dataset(
+                {f"image[{im.name}]": ((f"y_{im.name}", f"x_{im.name}"), np.where(im.valid, im.data, np.nan)) for im in scene.images}
+            ),
         }
         return cls(groups, meta, info, scene)
 
@@ -113,13 +117,17 @@ class Posterior:
             chains = self.theta.shape[0]
             bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if not r <= R_HAT]
             if bad:
-                said.append(f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}.")
+                said.append(
+                    f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}."
+                )
             low = min(np.min(d["ess_bulk"]), np.min(d["ess_tail"])) if self.names else np.inf
             if not low >= ESS * min(chains, 4):
                 said.append(f"The smallest effective sample size is {low:.0f}, below {ESS} a chain: draw more.")
             count = int(self._groups["sample_stats"]["diverging"].sum())
             if count:
-                said.append(f"{count} transitions diverged: the posterior has places that the sampler cannot follow; raise target_accept, or change the model there.")
+                said.append(
+                    f"{count} transitions diverged: the posterior has places that the sampler cannot follow; raise target_accept, or change the model there."
+                )
             energy = self._groups["sample_stats"]["energy"].values
             bfmi = (np.diff(energy, axis=1) ** 2).mean(1) / energy.var(1) if energy.shape[1] > 2 else np.ones(1)
             if (bfmi < E_BFMI).any():
@@ -150,12 +158,21 @@ class Posterior:
             x = self.theta[:, :, k]
             mean, sd = circular(x.ravel()) if s["cyclic"] else (float(x.mean()), float(x.std(ddof=min(1, x.size - 1))))
             about = mean + (x - mean + 90) % 180 - 90 if s["cyclic"] else x
-            quantiles = {q: float(np.quantile(about, p)) % (180 if s["cyclic"] else np.inf) if s["cyclic"] else float(np.quantile(about, p)) for q, p in QUANTILES.items()}
+            quantiles = {
+                q: float(np.quantile(about, p)) % (180 if s["cyclic"] else np.inf) if s["cyclic"] else float(np.quantile(about, p))
+                for q, p in QUANTILES.items()
+            }
             rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **{n: float(v[k]) for n, v in d.items()}}
             if s["flux"] and s["calibrated"]:
                 m = magnitude(x)
                 if np.isfinite(m).any():
-                    rows[s["name"].replace(".flux", ".mag", 1)] = {"unit": "mag", "mean": float(np.nanmean(m)), "sd": float(np.nanstd(m)), **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()}, **{n: float(v[k]) for n, v in d.items()}}
+                    rows[s["name"].replace(".flux", ".mag", 1)] = {
+                        "unit": "mag",
+                        "mean": float(np.nanmean(m)),
+                        "sd": float(np.nanstd(m)),
+                        **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()},
+                        **{n: float(v[k]) for n, v in d.items()},
+                    }
         return Summary(pd.DataFrame.from_dict(rows, orient="index"))
 
     # -- tables, plots, files --------------------------------------------------------------------------------------------
@@ -176,8 +193,13 @@ class Posterior:
         from bayesjoint.plots.panels import panels
 
         if self.scene is None:
-            raise ValueError("A posterior loaded from a file has no images to plot: load the scene with bj.Scene.load(path, images) and set post.scene.")
-        values = {n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean())) for n, s in zip(self.names, self.meta["sites"], strict=True)}
+            raise ValueError(
+                "A posterior loaded from a file has no images to plot: load the scene with bj.Scene.load(path, images) and set post.scene."
+            )
+        values = {
+            n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean()))
+            for n, s in zip(self.names, self.meta["sites"], strict=True)
+        }
         return panels(self.scene.images, self.scene.render(values), self.scene.residuals(values))
 
     def save(self, path: Any) -> None:

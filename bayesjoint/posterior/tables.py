@@ -38,7 +38,9 @@ def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], err
     return meta_table(describe_sites(scene), list(scene.names), theta, best, errors)
 
 
-def meta_table(meta: Mapping[str, Any], names: list[str], theta: np.ndarray, best: Mapping[str, float] | None = None, errors: Mapping[str, float] | None = None) -> QTable:
+def meta_table(
+    meta: Mapping[str, Any], names: list[str], theta: np.ndarray, best: Mapping[str, float] | None = None, errors: Mapping[str, float] | None = None
+) -> QTable:
     """One row a source; columns of value and ``_err``; mean and standard deviation of the draws unless `best` is given."""
     column = {n: k for k, n in enumerate(names)}
     rows: list[dict[str, float]] = []
@@ -73,7 +75,14 @@ def meta_table(meta: Mapping[str, Any], names: list[str], theta: np.ndarray, bes
             q = next((k for k in (f"q_{c['label']}", "q") if k in draws), None)
             if c["parameter"] == "r_eff" and q is not None:
                 r = draws[key] * np.sqrt(draws[q])
-                put(row, key.replace("r_eff", "r_eff_circ", 1), row[key] * np.sqrt(row[q]) if best is not None else float(r.mean()), float(r.std()), "arcsec", f"circularised half-light radius, {key} sqrt({q})")
+                put(
+                    row,
+                    key.replace("r_eff", "r_eff_circ", 1),
+                    row[key] * np.sqrt(row[q]) if best is not None else float(r.mean()),
+                    float(r.std()),
+                    "arcsec",
+                    f"circularised half-light radius, {key} sqrt({q})",
+                )
         if meta["reference"] is not None and "x" in row:
             from astropy.coordinates import SkyCoord
 

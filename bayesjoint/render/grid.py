@@ -70,7 +70,11 @@ class Grid:
         self.shape = (ny + 2 * py, nx + 2 * px)
         j, i = np.arange(-py, ny + py), np.arange(-px, nx + px)
         x, y = frame.to_sky(placement, *np.meshgrid(i, j))
-        area = np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)) if min(self.shape) > 1 else np.full(self.shape, placement.pixel_scale**2)
+        area = (
+            np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1))
+            if min(self.shape) > 1
+            else np.full(self.shape, placement.pixel_scale**2)
+        )
         jac = frame.jacobian(placement, *placement.middle)
         mx, my = placement.middle
         x0, y0 = frame.to_sky(placement, mx, my)
@@ -98,7 +102,9 @@ class Grid:
         x0, y0, i0, j0 = self._origin
         i, j = self._inverse @ (p[0] - x0, p[1] - y0)
         half = reach / self._finest + 1
-        return tuple(slice(int(min(max(c - half, 0), n)), int(min(max(c + half + 2, 0), n))) for c, n in ((j + j0, self.shape[0]), (i + i0, self.shape[1])))
+        return tuple(
+            slice(int(min(max(c - half, 0), n)), int(min(max(c + half + 2, 0), n))) for c, n in ((j + j0, self.shape[0]), (i + i0, self.shape[1]))
+        )
 
     def along(self, x0: Scalar, y0: Scalar, ex: Scalar, ey: Scalar, new: New | None = None) -> torch.Tensor:
         """Offset from (x0, y0) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""

@@ -26,7 +26,9 @@ def native_light(p: torch.Tensor, grid: Grid, a: float, source: Any) -> torch.Te
     return source.profile(rho2, *p[4:].unbind()) * (-torch.expm1(-((rho2 / a**2) ** 2)) / p[2])
 
 
-def fields(p: Sequence[Scalar], grid: Grid, a: float, source: Any, new: New) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+def fields(
+    p: Sequence[Scalar], grid: Grid, a: float, source: Any, new: New
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Brightness times q, and what its derivatives are made of: light, u, v/q, d light/d rho², [d light/d profile parameter]."""
     u, v, rho2 = grid.ellipse(p, new)
     near = grid.window(p, REACH * a)  # beyond it the taper is zero
@@ -41,7 +43,9 @@ def fields(p: Sequence[Scalar], grid: Grid, a: float, source: Any, new: New) -> 
     return light, u, v, steep.div_(rho2), by
 
 
-def adjoint(p: Sequence[Scalar], grad: torch.Tensor, light: torch.Tensor, u: torch.Tensor, v: torch.Tensor, w: torch.Tensor, by: list[torch.Tensor], new: New) -> list[Scalar]:
+def adjoint(
+    p: Sequence[Scalar], grad: torch.Tensor, light: torch.Tensor, u: torch.Tensor, v: torch.Tensor, w: torch.Tensor, by: list[torch.Tensor], new: New
+) -> list[Scalar]:
     """Gradient by (*p, flux) of a sum weighted by `grad`, from the `fields`: a few weighted sums."""
     g = grad.reshape(-1)
     gw = torch.mul(grad, w, out=new(grad)).view(-1)

@@ -74,7 +74,9 @@ class Renderer:
         return canvas
 
     # -- fused: without a graph, in buffers that stay --------------------------------------------------------------------
-    def score(self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+    def score(
+        self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor
+    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
         """Half chi² with its gradient by the local parameters, in one pass and its adjoint.
 
         Parameters
@@ -109,7 +111,9 @@ class Renderer:
         half_chi2 = 0.5 * residual.view(-1).dot(residual.view(-1))
         grad = residual.mul_(weight)
         by_source = [s.adjoint(grad.view(-1), v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
-        by_sky = [torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky]
+        by_sky = [
+            torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky
+        ]
         if self.radial:
             full.zero_()
             full[py : py + ny, px : px + nx] = grad

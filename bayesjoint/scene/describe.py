@@ -17,7 +17,9 @@ def describe(scene: Scene) -> str:
     start = scene.start
     rows = [("site", "unit", "prior", "start", "images")]
     for s in scene.layout.sites:
-        rows.append((s.name, s.unit, prior_text(s.prior) + ("" if s.default else " (given)"), f"{start[s.name]:.6g}", ", ".join(im.name for im in s.images)))
+        rows.append(
+            (s.name, s.unit, prior_text(s.prior) + ("" if s.default else " (given)"), f"{start[s.name]:.6g}", ", ".join(im.name for im in s.images))
+        )
     for name, value in scene.layout.fixed.items():
         rows.append((name, "", "fixed", f"{value:.6g}", ""))
     widths = [max(len(r[k]) for r in rows) for k in range(5)]

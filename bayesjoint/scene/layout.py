@@ -95,7 +95,9 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
             raise ValueError(f"{here} is shared with itself through {' -> '.join(trail)}: break the circle.")
         shared = given.component.spec(given.name)
         if shared.unit != spec.unit:
-            raise ValueError(f"{here} ({spec.unit or 'no unit'}) is shared with {given!r} ({shared.unit or 'no unit'}): share parameters of one unit.")
+            raise ValueError(
+                f"{here} ({spec.unit or 'no unit'}) is shared with {given!r} ({shared.unit or 'no unit'}): share parameters of one unit."
+            )
         return owner(given.component, shared, (*trail, here))
 
     def site(component: Component, spec: Spec, label: str | None, concerned: Sequence[Image]) -> int:
@@ -106,7 +108,9 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
         value = wanted.pop(name, given.value)
         if value is not None:
             if not spec.possible(float(value)):
-                raise ValueError(f"{name} is held at {float(value):g}, which has no meaning there: it is to be positive{', and at most 1' if spec.bounds[1] == 1.0 else ''}.")
+                raise ValueError(
+                    f"{name} is held at {float(value):g}, which has no meaning there: it is to be positive{', and at most 1' if spec.bounds[1] == 1.0 else ''}."
+                )
             layout.constants.append(float(value))
             layout.fixed[name] = float(value)
             owners[name] = -len(layout.constants)  # negative: counted from the constants, placed after the sites below
@@ -124,9 +128,13 @@ def build(components: Sequence[Component], images: Sequence[Image], frame: Frame
             per = (given.per if isinstance(given, Param) else None) or root_spec.per
             for im in seen:
                 label = {"scene": None, "band": im.band, "image": im.name}[per]
-                who = [i for i in images if (root.sees(i) or component.sees(i)) and (per == "scene" or label == (i.band if per == "band" else i.name))]
+                who = [
+                    i for i in images if (root.sees(i) or component.sees(i)) and (per == "scene" or label == (i.band if per == "band" else i.name))
+                ]
                 if spec.unit == "flux" and len({i.zeropoint is None for i in who}) > 1:
-                    raise ValueError(f"{root.name}.{root_spec.name}[{label}] is shared by images with and without a zeropoint: give all of them one, or name the bands apart.")
+                    raise ValueError(
+                        f"{root.name}.{root_spec.name}[{label}] is shared by images with and without a zeropoint: give all of them one, or name the bands apart."
+                    )
                 layout.labels[component.name, spec.name, im.name] = label
                 layout.index[component.name, spec.name, im.name] = site(root, root_spec, label, who)
     if wanted:
@@ -142,7 +150,12 @@ def _possible(prior: Any, spec: Spec, name: str) -> Any:
     support = prior.support
     if support is None or support.is_discrete or type(prior).__name__ == "Delta":
         raise ValueError(f"The prior of {name} is to be a continuous distribution, and {type(prior).__name__} came.")
-    for probe, what, instead in ((-1.0, "negative values", "LogNormal, Gamma"), (-1e-3, "negative values", "LogNormal, Gamma"), (1.001, "values above 1", "Beta"), (2.0, "values above 1", "Beta")):
+    for probe, what, instead in (
+        (-1.0, "negative values", "LogNormal, Gamma"),
+        (-1e-3, "negative values", "LogNormal, Gamma"),
+        (1.001, "values above 1", "Beta"),
+        (2.0, "values above 1", "Beta"),
+    ):
         if not spec.possible(probe) and bool(support.check(torch.tensor(probe))):
             raise ValueError(f"The prior {type(prior).__name__} of {name} allows {what}, which have no meaning there: use {instead} or Uniform, say.")
     return prior

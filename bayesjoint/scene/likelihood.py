@@ -25,7 +25,16 @@ class ImageLikelihood:
     Inside, pixels are in units of the image's median sigma, so that single precision serves images of 1e-12.
     """
 
-    def __init__(self, image: Image, frame: Frame, components: Sequence[Component], layout: Layout, plans: dict[str, StampPlan], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        image: Image,
+        frame: Frame,
+        components: Sequence[Component],
+        layout: Layout,
+        plans: dict[str, StampPlan],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
         self.image = image
         seen = [c for c in components if c.sees(image)]
         sources = [c for c in seen if isinstance(c, Source)]
@@ -117,7 +126,11 @@ class ImageLikelihood:
             one[m] = self.factor[m]
             columns.append((drawn(one) * self.weight).reshape(-1))
         base = ((self.data - drawn(local)) * self.weight).reshape(-1)
-        return torch.stack(columns) if columns else base.new_zeros(0, base.numel()), base, np.array([linear.index(index[m]) for m in slots], dtype=int)
+        return (
+            torch.stack(columns) if columns else base.new_zeros(0, base.numel()),
+            base,
+            np.array([linear.index(index[m]) for m in slots], dtype=int),
+        )
 
 
 class _Fused(torch.autograd.Function):

@@ -28,7 +28,24 @@ __all__ = ["load", "prior_to_plain", "save"]
 VERSION = 1
 SOURCES = {"Sersic": kinds.Sersic, "Point": kinds.Point, "Sky": kinds.Sky}
 OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
-KNOWN = ("Normal", "LogNormal", "Uniform", "HalfNormal", "HalfCauchy", "Cauchy", "StudentT", "Gamma", "InverseGamma", "Beta", "Exponential", "Laplace", "Gumbel", "Weibull", "Pareto", "Logistic")
+KNOWN = (
+    "Normal",
+    "LogNormal",
+    "Uniform",
+    "HalfNormal",
+    "HalfCauchy",
+    "Cauchy",
+    "StudentT",
+    "Gamma",
+    "InverseGamma",
+    "Beta",
+    "Exponential",
+    "Laplace",
+    "Gumbel",
+    "Weibull",
+    "Pareto",
+    "Logistic",
+)
 
 
 def prior_to_plain(prior: Any, where: str) -> dict[str, dict[str, float]]:
@@ -89,7 +106,16 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
                 params[key] = {"shared": repr(given)}
             else:
                 where = f"{c.name}.{key}"
-                params[key] = {k: v for k, v in {"prior": None if given.prior is None else prior_to_plain(given.prior, where), "start": given.start, "per": given.per, "value": given.value}.items() if v is not None}
+                params[key] = {
+                    k: v
+                    for k, v in {
+                        "prior": None if given.prior is None else prior_to_plain(given.prior, where),
+                        "start": given.start,
+                        "per": given.per,
+                        "value": given.value,
+                    }.items()
+                    if v is not None
+                }
         if params:
             entry["parameters"] = params
         components.append(entry)
@@ -99,7 +125,17 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
         "version": VERSION,
         "dtype": str(scene.dtype).removeprefix("torch."),
         "reference": None if ref is None else {"ra": float(ref.icrs.ra.deg), "dec": float(ref.icrs.dec.deg)},
-        "images": [{"name": im.name, "band": im.band, "shape": list(im.shape), "zeropoint": im.zeropoint, "middle": _middle(scene, im), "checksum": checksum(im)} for im in scene.images],
+        "images": [
+            {
+                "name": im.name,
+                "band": im.band,
+                "shape": list(im.shape),
+                "zeropoint": im.zeropoint,
+                "middle": _middle(scene, im),
+                "checksum": checksum(im),
+            }
+            for im in scene.images
+        ],
         "components": components,
         "priors": {n: prior_to_plain(s.prior, n) for n, s in sites.items()},
         "start": {k: float(v) for k, v in scene.start.items()},
@@ -149,12 +185,27 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                     raise ValueError(f"{where} is shared with {given['shared']!r}, which is not in the file.")
                 c.params[key] = Ref(made[owner], parameter)
             else:
-                c.params[key] = Param(prior=None if "prior" not in given else prior_from_plain(given["prior"], where), start=given.get("start"), per=given.get("per"), value=given.get("value"))
+                c.params[key] = Param(
+                    prior=None if "prior" not in given else prior_from_plain(given["prior"], where),
+                    start=given.get("start"),
+                    per=given.get("per"),
+                    value=given.get("value"),
+                )
     plans = {im: {s: StampPlan(tuple(p["pixel"]), p["q"]) for s, p in sources.items()} for im, sources in document["plan"].items()}
     ref = document["reference"]
     scene = object.__new__(Scene)
     dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
-    scene._build([made[e["name"]] for e in document["components"]], images, None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"), None, dtype, document["fixed"], plans, document["start"], {n: prior_from_plain(p, n) for n, p in document["priors"].items()})
+    scene._build(
+        [made[e["name"]] for e in document["components"]],
+        images,
+        None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"),
+        None,
+        dtype,
+        document["fixed"],
+        plans,
+        document["start"],
+        {n: prior_from_plain(p, n) for n, p in document["priors"].items()},
+    )
     missing = [n for n in scene.names if n not in document["priors"]]
     if missing:
         raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
@@ -163,7 +214,9 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
             raise ValueError(f"The image {im.name!r} has the zeropoint {im.zeropoint}, and the scene was made with {w['zeropoint']}.")
         off = np.hypot(*np.subtract(_middle(scene, im), w.get("middle", _middle(scene, im))))
         if not off < 0.01 * im.pixel_scale:
-            raise ValueError(f"The image {im.name!r} lies {off:.3g} arcsec from where it was when the scene was made: shift it by the same, or give the same WCS or center=.")
+            raise ValueError(
+                f"The image {im.name!r} lies {off:.3g} arcsec from where it was when the scene was made: shift it by the same, or give the same WCS or center=."
+            )
     return scene
 
 

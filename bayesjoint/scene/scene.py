@@ -10,12 +10,13 @@ import pyro
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.log import log
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.chart import Chart
+from bayesjoint.scene.checks import check, named, overlap
 from bayesjoint.scene.layout import build, suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
-from bayesjoint.sky.components import Component, Source, cut_loose
+from bayesjoint.scene.planning import make_plans
+from bayesjoint.sky.components import Component, cut_loose
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -46,24 +47,45 @@ class Scene:
         For no components, names that clash, images that do not overlap, bands that mix calibrated and uncalibrated fluxes.
     """
 
-    def __init__(self, components: Sequence[Component] | Component, images: Sequence[Image] | Image, *, reference: Any = None, device: Any = None, dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self,
+        components: Sequence[Component] | Component,
+        images: Sequence[Image] | Image,
+        *,
+        reference: Any = None,
+        device: Any = None,
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
         self._build(components, images, reference, device, dtype, {}, None)
 
-    def _build(self, components: Any, images: Any, reference: Any, device: Any, dtype: torch.dtype, fixed: Mapping[str, float], plans: Mapping[str, Mapping[str, StampPlan]] | None, start: Mapping[str, float] | None = None, priors: Mapping[str, Any] | None = None) -> None:
+    def _build(
+        self,
+        components: Any,
+        images: Any,
+        reference: Any,
+        device: Any,
+        dtype: torch.dtype,
+        fixed: Mapping[str, float],
+        plans: Mapping[str, Mapping[str, StampPlan]] | None,
+        start: Mapping[str, float] | None = None,
+        priors: Mapping[str, Any] | None = None,
+    ) -> None:
         components = [components] if isinstance(components, Component) else list(components)
         images = [images] if isinstance(images, Image) else list(images)
-        _check(components, images)
+        check(components, images)
         if dtype not in (torch.float64, torch.float32):
             raise ValueError(f"A scene's dtype is to be torch.float64 or torch.float32, and {dtype} came.")
-        self.components, self.images = tuple(components), _named(images)
+        self.components, self.images = tuple(components), named(images)
         self.dtype, self.device = dtype, torch.device("cpu" if device is None else device)
         if reference is None:
             reference = next((im.placement.sky_middle for im in self.images if im.placement.wcs is not None), None)
         self.frame = Frame(reference)
-        self._overlap()
+        overlap(self.images, self.frame)
         for c in self.components:
             if not any(c.sees(im) for im in self.images):
-                raise ValueError(f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}.")
+                raise ValueError(
+                    f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}."
+                )
         self.layout = build(self.components, self.images, self.frame, fixed)
         self._priors = dict(priors or {})  # those that a loaded scene froze, in place of today's defaults
         for site in self.layout.sites:
@@ -71,8 +93,10 @@ class Scene:
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
-        self.plans = {k: dict(v) for k, v in plans.items()} if plans is not None else self._plan(self.start)
-        self.likelihoods = [ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device) for im in self.images]
+        self.plans = {k: dict(v) for k, v in plans.items()} if plans is not None else make_plans(self, self.start)
+        self.likelihoods = [
+            ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device) for im in self.images
+        ]
 
     # -- names and values --------------------------------------------------------------------------------------------
     @property
@@ -133,7 +157,11 @@ class Scene:
     def model(self) -> None:
         """Pyro model: one sample site a parameter, and one observed site ``image[name]`` an image."""
         theta = [pyro.sample(s.name, p) for s, p in zip(self.layout.sites, self.chart.priors, strict=True)]
-        stacked = torch.stack([torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta]) if theta else torch.zeros(0, dtype=self.dtype, device=self.device)
+        stacked = (
+            torch.stack([torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta])
+            if theta
+            else torch.zeros(0, dtype=self.dtype, device=self.device)
+        )
         full = self.full(stacked)
         for term in self.likelihoods:
             pyro.sample(f"image[{term.image.name}]", term.distribution(full), obs=term.raw)
@@ -178,9 +206,30 @@ class Scene:
         return [im.replace(data=models[im.name] + rng.standard_normal(im.shape) * im.sigma) for im in self.images]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
-    def _like(self, *, components: Any = None, images: Any = None, fixed: Mapping[str, float] | None = None, plans: Any = None, start: Mapping[str, float] | None = None, priors: Mapping[str, Any] | None = None, device: Any = None, dtype: Any = None) -> Scene:
+    def _like(
+        self,
+        *,
+        components: Any = None,
+        images: Any = None,
+        fixed: Mapping[str, float] | None = None,
+        plans: Any = None,
+        start: Mapping[str, float] | None = None,
+        priors: Mapping[str, Any] | None = None,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> Scene:
         new = object.__new__(Scene)
-        new._build(components or self.components, images or self.images, self.frame.reference, device or self.device, dtype or self.dtype, self._held() if fixed is None else fixed, plans, start, self._priors if priors is None else priors)
+        new._build(
+            components or self.components,
+            images or self.images,
+            self.frame.reference,
+            device or self.device,
+            dtype or self.dtype,
+            self._held() if fixed is None else fixed,
+            plans,
+            start,
+            self._priors if priors is None else priors,
+        )
         return new
 
     def _held(self) -> dict[str, float]:
@@ -214,9 +263,13 @@ class Scene:
         chosen = self._match(sites, [*self.layout.names, *self.layout.fixed])
         own = [n for n in chosen if n in self.layout.fixed and n not in held]
         if own:
-            raise ValueError(f"{own[0]!r} is held at {self.layout.fixed[own[0]]:g} by its component: give that a prior, or nothing, instead of the number.")
+            raise ValueError(
+                f"{own[0]!r} is held at {self.layout.fixed[own[0]]:g} by its component: give that a prior, or nothing, instead of the number."
+            )
         chosen = [n for n in chosen if n in held]
-        return self._like(fixed={k: v for k, v in held.items() if k not in chosen}, plans=self.plans, start={**self.start, **{k: held[k] for k in chosen}})
+        return self._like(
+            fixed={k: v for k, v in held.items() if k not in chosen}, plans=self.plans, start={**self.start, **{k: held[k] for k in chosen}}
+        )
 
     def subset(self, *, images: Iterable[str] | None = None, components: Iterable[str] | None = None) -> Scene:
         """The part of this scene with some of its images or components, by name.
@@ -228,7 +281,9 @@ class Scene:
         kept = [c for c in self.components if (names is None or c.name in names) and any(c.sees(im) for im in kept_images)]
         kept, renamed = cut_loose(kept)
         parts = [(k.split("[")[0], k, v) for k, v in self._held().items()]
-        held = {renamed.get(base, base) + k[len(base) :]: v for base, k, v in parts if base in renamed or any(k.startswith(c.name + ".") for c in kept)}
+        held = {
+            renamed.get(base, base) + k[len(base) :]: v for base, k, v in parts if base in renamed or any(k.startswith(c.name + ".") for c in kept)
+        }
         labels = {im.name for im in kept_images} | {im.band for im in kept_images}
         held = {k: v for k, v in held.items() if "[" not in k or k[k.index("[") + 1 : -1] in labels}
         return self._like(components=kept, images=kept_images, fixed=held, priors={})
@@ -236,7 +291,7 @@ class Scene:
     def replanned(self, values: Mapping[str, Any]) -> Scene:
         """A scene like this whose render plan is made for `values`."""
         values = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units}
-        return self._like(fixed=self._held(), plans=self._plan(values), start=self.start)
+        return self._like(fixed=self._held(), plans=make_plans(self, values), start=self.start)
 
     @staticmethod
     def _match(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
@@ -287,7 +342,9 @@ class Scene:
         return load(path, images)
 
     def __repr__(self) -> str:
-        return f"<Scene: {', '.join(c.name for c in self.components)} in {', '.join(im.name for im in self.images)}; {len(self.names)} free parameters>"
+        return (
+            f"<Scene: {', '.join(c.name for c in self.components)} in {', '.join(im.name for im in self.images)}; {len(self.names)} free parameters>"
+        )
 
     # -- planning ---------------------------------------------------------------------------------------------------------
     def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:
@@ -295,68 +352,3 @@ class Scene:
         i = self.layout.index[component.name, parameter, image.name]
         n = len(self.layout.sites)
         return float(values[self.layout.names[i]]) if i < n else self.layout.constants[i - n]
-
-    def _plan(self, values: Mapping[str, float]) -> dict[str, dict[str, StampPlan]]:
-        plans: dict[str, dict[str, StampPlan]] = {}
-        for im in self.images:
-            plans[im.name] = {}
-            for c in self.components:
-                if isinstance(c, Source) and c.sees(im):
-                    pixel = self.frame.to_pixel(im.placement, *(self.value(c, k, im, values) for k in ("x", "y")))
-                    q = self.value(c, "q", im, values) if any(s.name == "q" for s in c.specs) else 1.0
-                    plans[im.name][c.name] = StampPlan(tuple(round(v, 3) for v in pixel), round(float(np.clip(0.8 * q, 0.0, 1.0)), 3))
-        return plans
-
-    def _overlap(self) -> None:
-        boxes = []
-        for im in self.images:
-            ny, nx = im.shape
-            x, y = self.frame.to_sky(im.placement, [0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
-            boxes.append((x.min(), x.max(), y.min(), y.max()))
-        a = boxes[0]
-        for im, b in zip(self.images[1:], boxes[1:], strict=True):
-            if not np.isfinite(b).all() or b[0] > a[1] or b[1] < a[0] or b[2] > a[3] or b[3] < a[2]:
-                raise ValueError(f"Images {self.images[0].name!r} and {im.name!r} do not overlap on the sky: check their WCS, center= or origin=, or model them in scenes of their own.")
-
-
-def _check(components: Sequence[Any], images: Sequence[Any]) -> None:
-    if not images:
-        raise ValueError("A scene needs at least one image, and none came.")
-    for im in images:
-        if not isinstance(im, Image):
-            raise TypeError(f"A scene's images are to be bayesjoint.Image, and {type(im).__name__} came: make one with Image(...) or Image.read(...).")
-    if not components:
-        raise ValueError("A scene needs at least one component, such as bj.Sersic('galaxy'), and none came.")
-    for c in components:
-        if not isinstance(c, Component):
-            raise TypeError(f"A scene's components are to be sources or skies such as bj.Sersic('galaxy'), and {c!r} came.")
-    names = [c.name for c in components]
-    twice = next((n for n in names if names.count(n) > 1), None)
-    if twice is not None:
-        raise ValueError(f"Two components are named {twice!r}: give each a name of its own.")
-
-
-def _named(images: Sequence[Image]) -> tuple[Image, ...]:
-    """Images with unique names: given ones must not clash, defaults come from the band, numbered where it recurs."""
-    given = [im.name for im in images if im.name is not None]
-    twice = next((n for n in given if given.count(n) > 1), None)
-    if twice is not None:
-        raise ValueError(f"Two images are named {twice!r}: give each a name of its own with name=.")
-    out, unnamed = [], [im.band for im in images if im.name is None]
-    count: dict[str, int] = {}
-    for im in images:
-        if im.name is not None:
-            out.append(im)
-            continue
-        name = im.band
-        if unnamed.count(im.band) > 1 or name in given:
-            while True:
-                count[im.band] = count.get(im.band, 0) + 1
-                name = f"{im.band}_{count[im.band]}"
-                if name not in given:
-                    break
-            log.info("An image of band %r without a name is called %r.", im.band, name)
-        new = im.replace(name=name)
-        new.psf = im.psf
-        out.append(new)
-    return tuple(out)

@@ -18,6 +18,7 @@ from torch.distributions import biject_to
 
 from bayesjoint.images import Image
 from bayesjoint.log import log
+from bayesjoint.scene.planning import make_plans
 from bayesjoint.sky.components import Radial, Sky, Source
 from bayesjoint.sky.parameters import Param
 
@@ -160,7 +161,9 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
     """Light that stands out of an image, most significant first."""
     weight = im.valid / im.variance
     sky = float(np.median(im.data[im.valid]))
-    border = np.concatenate([im.data[k][im.valid[k]] for k in (np.s_[:3], np.s_[-3:])] + [im.data[:, k][im.valid[:, k]] for k in (np.s_[:3], np.s_[-3:])])
+    border = np.concatenate(
+        [im.data[k][im.valid[k]] for k in (np.s_[:3], np.s_[-3:])] + [im.data[:, k][im.valid[:, k]] for k in (np.s_[:3], np.s_[-3:])]
+    )
     if border.size > 20:
         sky = min(sky, float(np.median(border)))
     width = (im.psf.fwhm if im.psf is not None else 1.5) / 2.355
@@ -236,13 +239,15 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
         np.add.at(g, which, (columns @ base).cpu().double().numpy())
     scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
-    solved = {sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v)) for i, v in zip(linear, x, strict=True)}
+    solved = {
+        sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v)) for i, v in zip(linear, x, strict=True)
+    }
     return {**values, **solved}, chi2 - float(g @ x)
 
 
 def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
     """Choose sizes and indices among a few by chi², in the image where each source is clearest, with linear fluxes."""
-    plain = scene._like(plans=scene._plan(values), start=values, device="cpu", dtype=torch.float64)
+    plain = scene._like(plans=make_plans(scene, values), start=values, device="cpu", dtype=torch.float64)
     best, chi2 = linear_values(plain, values)
     if not np.isfinite(chi2):
         return best

@@ -62,7 +62,9 @@ class Component:
     def __getattr__(self, key: str) -> Ref:
         if any(s.name == key for s in type(self).specs):
             return Ref(self, key)
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}; its parameters are {', '.join(s.name for s in type(self).specs)}")
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {key!r}; its parameters are {', '.join(s.name for s in type(self).specs)}"
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -77,7 +79,9 @@ class Source(Component):
         Where a fit begins; the prior stays the default one.
     """
 
-    def __init__(self, name: str, *, position: Any = None, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+    def __init__(
+        self, name: str, *, position: Any = None, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
+    ) -> None:
         super().__init__(name, images=images, bands=bands, **params)
         self.position = position
 
@@ -122,9 +126,15 @@ class Sky(Component):
     """
 
     specs = (Spec("level", "image", "background at the image's middle", per="image"),)
-    plane = (*specs, Spec("slope_x", "image", "change from pixel to pixel along x", per="image"), Spec("slope_y", "image", "change from pixel to pixel along y", per="image"))
+    plane = (
+        *specs,
+        Spec("slope_x", "image", "change from pixel to pixel along x", per="image"),
+        Spec("slope_y", "image", "change from pixel to pixel along y", per="image"),
+    )
 
-    def __init__(self, name: str = "sky", *, order: int = 0, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+    def __init__(
+        self, name: str = "sky", *, order: int = 0, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
+    ) -> None:
         if order not in (0, 1):
             raise ValueError(f"A Sky's order is to be 0 (constant) or 1 (plane), and {order!r} came.")
         self.order = int(order)

@@ -79,7 +79,9 @@ class Param:
             if not isinstance(self.prior, torch.distributions.Distribution):
                 raise TypeError(f"A prior is to be a Pyro distribution such as pyro.distributions.Normal(0, 1), and {self.prior!r} came.")
             if tuple(self.prior.batch_shape) or tuple(self.prior.event_shape):
-                raise ValueError(f"A prior is to be of one number, and {self.prior!r} is of shape {tuple(self.prior.batch_shape + self.prior.event_shape)}.")
+                raise ValueError(
+                    f"A prior is to be of one number, and {self.prior!r} is of shape {tuple(self.prior.batch_shape + self.prior.event_shape)}."
+                )
             if self.value is not None:
                 raise ValueError("A parameter is either held at a value or has a prior, and both came.")
         if self.per not in (None, "scene", "band", "image"):

@@ -94,7 +94,9 @@ def _tensor_constants(n: torch.Tensor, r_eff: torch.Tensor) -> tuple[torch.Tenso
     return b, slope, _log_peak(n, r_eff, b), -(1 / n - 2 * torch.log(b) - 2 * n / b * slope + 2 * torch.digamma(2 * n))
 
 
-def sersic_derivatives(rho2: torch.Tensor, n: Scalar, r_eff: Scalar, *, new: New = torch.empty_like) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
+def sersic_derivatives(
+    rho2: torch.Tensor, n: Scalar, r_eff: Scalar, *, new: New = torch.empty_like
+) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
     """Sérsic profile I, dI/d ln rho², and [dI/dn, dI/dr_eff] at rho² > 0; written into buffers from `new`, without autograd."""
     b, slope, peak, d_peak = (_constants if isinstance(n, float) else _tensor_constants)(n, r_eff)
     log_r2 = 2 * log(r_eff)

@@ -1,0 +1,75 @@
+"""Checks of what a scene is made from, and the names of its images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bayesjoint.images import Frame, Image
+from bayesjoint.log import log
+from bayesjoint.sky.components import Component
+
+__all__ = ["check", "named", "overlap"]
+
+
+def check(components: Sequence[Any], images: Sequence[Any]) -> None:
+    """Refuse what is no scene: nothing, things of another type, two components of one name."""
+    if not images:
+        raise ValueError("A scene needs at least one image, and none came.")
+    for im in images:
+        if not isinstance(im, Image):
+            raise TypeError(
+                f"A scene's images are to be bayesjoint.Image, and {type(im).__name__} came: make one with Image(...) or Image.read(...)."
+            )
+    if not components:
+        raise ValueError("A scene needs at least one component, such as bj.Sersic('galaxy'), and none came.")
+    for c in components:
+        if not isinstance(c, Component):
+            raise TypeError(f"A scene's components are to be sources or skies such as bj.Sersic('galaxy'), and {c!r} came.")
+    names = [c.name for c in components]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two components are named {twice!r}: give each a name of its own.")
+
+
+def named(images: Sequence[Image]) -> tuple[Image, ...]:
+    """Images with unique names: given ones must not clash, defaults come from the band, numbered where it recurs."""
+    given = [im.name for im in images if im.name is not None]
+    twice = next((n for n in given if given.count(n) > 1), None)
+    if twice is not None:
+        raise ValueError(f"Two images are named {twice!r}: give each a name of its own with name=.")
+    out, unnamed = [], [im.band for im in images if im.name is None]
+    count: dict[str, int] = {}
+    for im in images:
+        if im.name is not None:
+            out.append(im)
+            continue
+        name = im.band
+        if unnamed.count(im.band) > 1 or name in given:
+            while True:
+                count[im.band] = count.get(im.band, 0) + 1
+                name = f"{im.band}_{count[im.band]}"
+                if name not in given:
+                    break
+            log.info("An image of band %r without a name is called %r.", im.band, name)
+        new = im.replace(name=name)
+        new.psf = im.psf
+        out.append(new)
+    return tuple(out)
+
+
+def overlap(images: Sequence[Image], frame: Frame) -> None:
+    """Refuse images that do not overlap the first on the sky."""
+    boxes = []
+    for im in images:
+        ny, nx = im.shape
+        x, y = frame.to_sky(im.placement, [0, nx - 1, 0, nx - 1], [0, 0, ny - 1, ny - 1])
+        boxes.append((x.min(), x.max(), y.min(), y.max()))
+    a = boxes[0]
+    for im, b in zip(images[1:], boxes[1:], strict=True):
+        if not np.isfinite(b).all() or b[0] > a[1] or b[1] < a[0] or b[2] > a[3] or b[3] < a[2]:
+            raise ValueError(
+                f"Images {images[0].name!r} and {im.name!r} do not overlap on the sky: check their WCS, center= or origin=, or model them in scenes of their own."
+            )
