@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
+    from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["densities", "few_threads", "k_threshold", "values_of"]
+__all__ = ["check_request", "densities", "few_threads", "k_threshold", "values_of"]
 
 SMALL = 256 * 256
 """Pixels of the largest image up to which one thread is as fast as many, and far faster beside other work."""
@@ -56,3 +57,13 @@ def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
 def k_threshold(size: int) -> float:
     """Pareto k above which importance weights of `size` draws are not to be trusted (Vehtari et al. 2024, JMLR 25, 72)."""
     return min(1 - 1 / math.log10(max(size, 11)), 0.7)
+
+
+def check_request(fit: Fit, draws: int, seed: int) -> None:
+    """Refuse, in one sentence, to sample nothing, or with draws or a seed that are no whole numbers."""
+    if not len(fit.names):
+        raise ValueError("There is nothing to sample: every parameter of the scene is held; free some with scene.free(...).")
+    if int(draws) != draws or draws < 1:
+        raise ValueError(f"draws is to be a whole number of at least 1, and {draws!r} came.")
+    if int(seed) != seed or seed < 0:
+        raise ValueError(f"seed is to be a whole number that is not negative, and {seed!r} came.")

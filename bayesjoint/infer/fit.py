@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bayesjoint.infer.draws import few_threads
+from bayesjoint.infer.draws import few_threads, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.log import log
 from bayesjoint.scene.planning import is_coarse
@@ -64,11 +64,10 @@ class Fit:
         self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)
         steps = len(self.history) - 1
         what = "log posterior density (flat coordinates)" if prior else "log likelihood alone (prior=False)"
-        self.message = (
-            f"{'Converged' if self.converged else 'NOT converged'} after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
-            if self.converged
-            else f"NOT converged after {steps} iterations on the {what}: {state.reason}."
-        )
+        if self.converged:
+            self.message = f"Converged after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
+        else:
+            self.message = f"NOT converged after {steps} iterations on the {what}: {state.reason}."
         if weak:
             self.message += " " + weak
             log.warning(weak)
@@ -137,13 +136,7 @@ class Fit:
             if len(self.names)
             else np.zeros((2000, 0))
         )
-        theta = (
-            torch.stack([self.scene.chart.values(torch.as_tensor(r, dtype=self.scene.dtype).to(self.scene.device))[0] for r in z])
-            .cpu()
-            .double()
-            .numpy()
-        )
-        return source_table(self.scene, theta, best=self.values, errors=self.errors)
+        return source_table(self.scene, values_of(self.scene, z), best=self.values, errors=self.errors)
 
     def plot(self) -> Any:
         """Data, model and residual panels of every image; returns the figure."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bayesjoint.infer.draws import densities, k_threshold, values_of
+from bayesjoint.infer.draws import check_request, densities, k_threshold, values_of
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(fit, draws, seed)
+    check_request(fit, draws, seed)
     scene, rng = fit.scene, np.random.default_rng(seed)
     n, size = len(fit.names), PROPOSALS * draws
     lower = fit.whitening().cpu().double().numpy()
@@ -67,12 +67,3 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
         "evaluations": size,
     }
     return Posterior.of(scene, values_of(scene, z[kept])[None], ll[kept][None], {"lp": lp[kept][None]}, info)
-
-
-def _check(fit: Fit, draws: int, seed: int) -> None:
-    if not len(fit.names):
-        raise ValueError("There is nothing to sample: every parameter of the scene is held; free some with scene.free(...).")
-    if int(draws) != draws or draws < 1:
-        raise ValueError(f"draws is to be a whole number of at least 1, and {draws!r} came.")
-    if int(seed) != seed or seed < 0:
-        raise ValueError(f"seed is to be a whole number that is not negative, and {seed!r} came.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pathlib
@@ -14,8 +13,8 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
-from bayesjoint.infer.draws import values_of
-from bayesjoint.infer.laplace import _check
+from bayesjoint.infer.draws import check_request, values_of
+from bayesjoint.scene.saving import checksum
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
@@ -53,7 +52,7 @@ def nuts(
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(fit, draws, seed)
+    check_request(fit, draws, seed)
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
@@ -65,7 +64,7 @@ def nuts(
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, fit, draws, warmup, chains, seed, target_accept)
+        _claim(folder, fit, warmup, seed, target_accept)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
         threads = max(1, cores // min(chains, cores))  # the same wherever a chain runs: sums in another order would change its draws
         tasks = [ChainTask(scene, fit.z, lower, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
@@ -80,20 +79,16 @@ def nuts(
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
 
 
-def _claim(folder: pathlib.Path, fit: Fit, draws: int, warmup: int, chains: int, seed: int, target: float) -> None:
+def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float) -> None:
     """Refuse to go on in a folder that belongs to another run."""
-    data = hashlib.sha256()
-    for im in fit.scene.images:
-        data.update(im.data.tobytes())
-        data.update(im.variance.tobytes())
-    data.update(fit.z.cpu().numpy().tobytes())
     run = {
         "names": list(fit.names),
         "seed": int(seed),
         "warmup": int(warmup),
         "target_accept": target,
         "dtype": str(fit.scene.dtype),
-        "scene": data.hexdigest(),
+        "images": [checksum(im) for im in fit.scene.images],
+        "z": fit.z.tolist(),
     }
     card = folder / "run.json"
     if card.exists():

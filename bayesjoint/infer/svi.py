@@ -11,8 +11,7 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import densities, few_threads, k_threshold, values_of
-from bayesjoint.infer.laplace import _check
+from bayesjoint.infer.draws import check_request, densities, few_threads, k_threshold, values_of
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
 
     from bayesjoint.posterior.posterior import Posterior
 
-    _check(fit, draws, seed)
+    check_request(fit, draws, seed)
     scene, n = fit.scene, len(fit.names)
     lower, center = fit.whitening(), fit.z
     half: list[torch.Tensor] = []
@@ -68,8 +67,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
         rate = 0.02
         engine = SVI(model, guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))
         bar = tqdm(total=max_steps, desc="SVI", disable=not progress, leave=False)
-        means: list[tuple[torch.Tensor, torch.Tensor]] = []
-        mean = None
+        mean = previous = None
         while steps < max_steps:
             sums = None
             for _ in range(min(BLOCK, max_steps - steps)):
@@ -81,8 +79,8 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
             block = min(BLOCK, steps)
             mean = sums[0] / block, sums[1] / block
             bar.set_postfix(elbo=f"{-np.mean(losses[-block:]):.2f}")
-            if means:
-                moved = max(float((mean[0] - means[-1][0]).abs().max()), float((mean[1] - means[-1][1]).abs().max()))
+            if previous is not None:
+                moved = max(float((a - b).abs().max()) for a, b in zip(mean, previous, strict=True))
                 if moved < MOVE:
                     converged = True
                     break
@@ -90,7 +88,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
                 for optimiser in engine.optim.optim_objs.values():
                     for group in optimiser.param_groups:
                         group["lr"] = rate
-            means.append(mean)
+            previous = mean
         bar.close()
         loc, tril = mean
         y = (loc + torch.randn(draws, n, dtype=scene.dtype).to(scene.device) @ tril.T).detach()

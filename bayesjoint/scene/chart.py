@@ -80,8 +80,7 @@ class Chart:
         self.loc, self.inverse_scale, self.const = tensor(loc), tensor(np.where(normal, 1 / scale, 0.0)), const
         self.q, self.pa = index([p[0] for p in pairs]), index([p[1] for p in pairs])
         self.size, self.size_q = index([r for r, _ in round_sizes]), index([[p[0] for p in pairs].index(k) for _, k in round_sizes])
-        self.pairs, self.count = pairs, count
-        self.own = {i for i, _ in self.other}
+        self.pairs = pairs
 
     # -- z to values --------------------------------------------------------------------------------------------------
     def values(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -47,7 +47,7 @@ def starts(scene: Scene) -> dict[str, float]:
     values: dict[str, float] = {}
     sources = [c for c in scene.components if isinstance(c, Source)]
     blobs = {im.name: _blobs(im, scene) for im in scene.images}
-    free = {im.name: list(b) for im, b in ((im, blobs[im.name]) for im in scene.images)}
+    free = {name: list(found) for name, found in blobs.items()}
     for c in sources:
         seen = [im for im in scene.images if c.sees(im)]
         blob = _choose(c, seen, blobs, free, scene)
@@ -147,11 +147,8 @@ def _given_position(c: Source, scene: Scene) -> tuple[float, float] | None:
             return None
         v = given.value if given.value is not None else given.start
         if v is None and given.prior is not None:
-            try:
-                v = float(given.prior.mean)
-            except (NotImplementedError, AttributeError):
-                v = None
-        if v is None:
+            v = _moments(given.prior)[0]
+        if v is None or not np.isfinite(v):
             return None
         pair.append(float(v))
     return pair[0], pair[1]
@@ -181,8 +178,8 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
         where = (labels == k) & im.valid
         if where.sum() < 4:
             continue
-        found += [b for b in [_measure(im, scene, where, sky, width)] if b is not None]
-    return sorted(found, key=lambda b: -b.snr)
+        found.append(_measure(im, scene, where, sky, width))
+    return sorted((b for b in found if b is not None), key=lambda b: -b.snr)
 
 
 def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: float) -> Blob | None:
