@@ -6,13 +6,16 @@ The same formulas serve both: on other devices nothing here waits for the device
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
-__all__ = ["Scalar", "add_scaled", "cos_sin", "log", "numbers", "pack"]
+__all__ = ["New", "Scalar", "add_scaled", "cos_sin", "log", "numbers", "pack"]
 
 Scalar = float | torch.Tensor
+
+New = Callable[[torch.Tensor], torch.Tensor]
+"""Gives a buffer like a tensor, to write into."""
 
 
 def numbers(p: torch.Tensor) -> list[Scalar]:

@@ -79,7 +79,7 @@ def test_without_psf_the_pixel_alone_blurs():
             return mean(f, x, y, h)
         return sum(pixel(f, x + a * h / 4, y + b * h / 4, h / 2, x0, y0, depth - 1) for a in (-1, 1) for b in (-1, 1)) / 4
 
-    from bayesjoint.sky.profiles import sersic
+    from bayesjoint.sky.sersic import sersic
 
     x0, y0, n, r_eff = 0.31, -0.17, 1.5, 3.0
 

@@ -6,7 +6,8 @@ import torch
 from scipy.integrate import quad
 from scipy.special import gammaincinv
 
-from bayesjoint.sky.profiles import b_n, derivatives_of, sersic, sersic_derivatives
+from bayesjoint.sky.profiles import derivatives_of
+from bayesjoint.sky.sersic import b_n, sersic, sersic_derivatives
 
 
 def t(x):

@@ -27,7 +27,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                 "per": per,
                 "unit": s.unit,
                 "doc": s.spec.doc,
-                "cyclic": s.spec.unit == "deg",
+                "cyclic": s.spec.cyclic,
                 "flux": s.spec.unit == "flux",
                 "calibrated": s.images[0].zeropoint is not None,
             }
@@ -54,7 +54,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                         "parameter": spec.name,
                         "label": label,
                         "flux": spec.unit == "flux" and im.zeropoint is not None,
-                        "cyclic": spec.unit == "deg",
+                        "cyclic": spec.cyclic,
                     },
                 )
         sources.append({"name": c.name, "type": type(c).__name__, "sky": isinstance(c, Sky), "columns": columns})

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Placement
-from bayesjoint.scalar import Scalar, add_scaled, cos_sin
-from bayesjoint.sky.profiles import New
+from bayesjoint.scalar import New, Scalar, add_scaled, cos_sin
 
 __all__ = ["Grid", "Scratch"]
 
@@ -63,15 +62,20 @@ class Grid:
         The scene's tangent plane.
     pad : (int, int)
         Margin along (y, x) in pixels.
+    step : int
+        Pixels from one place to the next.
     """
 
-    def __init__(self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device, step: int = 1
+    ) -> None:
         (ny, nx), (py, px) = placement.shape, pad
-        self.shape = (ny + 2 * py, nx + 2 * px)
-        j, i = np.arange(-py, ny + py), np.arange(-px, nx + px)
+        self.step = step
+        j, i = np.arange(-py, ny + py, step), np.arange(-px, nx + px, step)
+        self.shape = (j.size, i.size)
         x, y = frame.to_sky(placement, *np.meshgrid(i, j))
         area = (
-            np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1))
+            np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)) / step**2
             if min(self.shape) > 1
             else np.full(self.shape, placement.pixel_scale**2)
         )
@@ -101,9 +105,10 @@ class Grid:
             return slice(None), slice(None)
         x0, y0, i0, j0 = self._origin
         i, j = self._inverse @ (p[0] - x0, p[1] - y0)
-        half = reach / self._finest + 1
+        half, s = reach / self._finest + 1, self.step
         return tuple(
-            slice(int(min(max(c - half, 0), n)), int(min(max(c + half + 2, 0), n))) for c, n in ((j + j0, self.shape[0]), (i + i0, self.shape[1]))
+            slice(int(min(max((c - half) // s, 0), n)), int(min(max((c + half) // s + 2, 0), n)))
+            for c, n in ((j + j0, self.shape[0]), (i + i0, self.shape[1]))
         )
 
     def along(self, x0: Scalar, y0: Scalar, ex: Scalar, ey: Scalar, new: New | None = None) -> torch.Tensor:

@@ -7,7 +7,6 @@ together (Bracewell 2000, ch. 10), whatever the PSF's convention.
 from __future__ import annotations
 
 import numpy as np
-from scipy.fft import next_fast_len
 
 from bayesjoint.images import PSF
 
@@ -44,7 +43,6 @@ class Optics:
     def __init__(self, psf: PSF | None) -> None:
         self.psf = psf
         self.direct = psf is not None and psf.oversampling == 1 and psf.pixel_response is not None
-        self.stamp = psf.array if self.direct else self._smooth_stamp()
         self.folds = self._folds()
 
     @property
@@ -66,12 +64,28 @@ class Optics:
             return t * pixel / (np.sinc(ky / (2 * np.pi * s))[:, None] * np.sinc(kx / (2 * np.pi * s)))
         return t
 
-    def native(self, shape: tuple[int, int]) -> np.ndarray:
-        """Half-spectrum (rfft2 layout) of the kernel for light that is smooth on the image's own grid, for an FFT of `shape`."""
+    def kernel(self, step: int) -> np.ndarray:
+        """Kernel on the image's grid, compact, for light that is smooth at steps of so many pixels; its middle is the origin."""
+        if self.direct and step == 1:
+            return self.psf.array
+        n = [p + 2 * MARGIN * step for p in self.support]  # odd
+        ky, kx = (2 * np.pi * np.fft.fftfreq(m) for m in n)
+        lo, hi = (edge / step for edge in LOW_PASS)
+
+        def window(k: np.ndarray) -> np.ndarray:
+            t = np.clip((np.abs(k) - lo) / (hi - lo), 0, 1)
+            return 1 - t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3)
+
+        k = np.fft.ifft2(self.transfer(ky, kx) * window(ky)[:, None] * window(kx)).real
+        return np.fft.fftshift(k)
+
+    @staticmethod
+    def spectrum(kernel: np.ndarray, shape: tuple[int, int], shift: tuple[int, int]) -> np.ndarray:
+        """Half-spectrum (rfft2 layout) of a kernel for an FFT of `shape`, its origin moved to -shift."""
         k = np.zeros(shape)
-        py, px = self.stamp.shape
-        k[:py, :px] = self.stamp
-        return np.fft.rfft2(np.roll(k, (-(py // 2), -(px // 2)), (0, 1)))
+        py, px = kernel.shape
+        k[:py, :px] = kernel
+        return np.fft.rfft2(np.roll(k, (-(py // 2) - shift[0], -(px // 2) - shift[1]), (0, 1)))
 
     def box(self, shape: tuple[int, int], s: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frequencies ky, kx (half) and the transfer of a box of `shape` image pixels, `s` bands wide."""
@@ -88,21 +102,3 @@ class Optics:
         t = np.maximum(np.abs(self.transfer(np.zeros(1), k))[0], np.abs(self.transfer(k, np.zeros(1)))[:, 0])
         above = k[t > 1e-6 * t[0]]
         return int(min(s, max(1, np.ceil(above.max() / np.pi - 1e-9))))
-
-    def _smooth_stamp(self) -> np.ndarray:
-        """Kernel on the image's grid, equal to the transfer at the low frequencies that smooth light has, and compact."""
-        n = [odd_fast_length(p + 2 * MARGIN) for p in self.support]
-        ky, kx = (2 * np.pi * np.fft.fftfreq(m) for m in n)
-        lo, hi = LOW_PASS
-
-        def window(k: np.ndarray) -> np.ndarray:
-            t = np.clip((np.abs(k) - lo) / (hi - lo), 0, 1)
-            return 1 - t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3)
-
-        k = np.fft.ifft2(self.transfer(ky, kx) * window(ky)[:, None] * window(kx)).real
-        return np.fft.fftshift(k)
-
-
-def padded_shape(shape: tuple[int, int], stamp: tuple[int, int]) -> tuple[int, int]:
-    """FFT shape that holds an image and half a stamp on each side."""
-    return tuple(next_fast_len(n + p - 1, real=True) for n, p in zip(shape, stamp, strict=True))

@@ -9,15 +9,18 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.render.core import REACH, CoreSpectrum, Hankel, core_spectrum_and_derivatives
+from bayesjoint.render.core import REACH, Hankel
 from bayesjoint.render.optics import Optics, odd_fast_length
-from bayesjoint.scalar import numbers
-from bayesjoint.sky.components import Radial
+from bayesjoint.render.traced import Compact, Harmonics
+from bayesjoint.sky.extended import Extended
 
-__all__ = ["Q_FLOOR", "TAPER", "Stamp", "StampPlan"]
+__all__ = ["Q_FLOOR", "STEPS", "TAPER", "Stamp", "StampPlan", "box_shape"]
+
+STEPS = (1, 2, 4)
+"""Steps in pixels of the grids outside cores."""
 
 TAPER = {True: 5.0, False: 6.0}
-"""Scale of the taper along the minor axis in pixels: for effective PSFs on the image's grid, and for all others."""
+"""Scale of the taper along the minor axis in steps of the grid outside: for effective PSFs on the image's grid, and for all others."""
 Q_FLOOR = 0.08
 NEGLIGIBLE = 1e-7
 """Transfer, relative to its largest, below which a frequency is left out."""
@@ -35,27 +38,55 @@ class StampPlan:
         Pixel (x, y) about which the WCS is taken as linear.
     q : float
         Smallest axis ratio for which the core is planned.
+    step : {1, 2, 4}
+        Pixels from place to place of the grid on which the light outside the core is sampled.
+    extent : float
+        For a source that ends at a radius: the largest (arcsec) for which all of it is core; 0, where a taper splits it.
+    fine : float
+        Size of the core, and its nodes, in units of what serves well.
     """
 
     pixel: tuple[float, float]
     q: float = 1.0
+    step: int = 1
+    extent: float = 0.0
+    fine: float = 1.0
+
+
+def box_shape(plan: StampPlan, image: Image, jacobian: np.ndarray) -> tuple[int, int]:
+    """Pixels (y, x) of the box in which an extended source's core is drawn.
+
+    Parameters
+    ----------
+    jacobian : ndarray, shape (2, 2)
+        Of the map from pixels to arcsec.
+    """
+    optics = Optics(image.psf)
+    return _box(plan, optics, _taper(plan, optics, jacobian), jacobian)
+
+
+def _taper(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> float:
+    """Scale of the taper in arcsec along the major axis; 0 where there is none."""
+    large = np.linalg.svd(jacobian, compute_uv=False).max()
+    return 0.0 if plan.extent else plan.fine * plan.step * TAPER[optics.direct and plan.step == 1] * large / max(plan.q, Q_FLOOR)
+
+
+def _box(plan: StampPlan, optics: Optics, a: float, jacobian: np.ndarray) -> tuple[int, int]:
+    reach = int(np.ceil((plan.extent or REACH * a) / np.linalg.svd(jacobian, compute_uv=False).min()))
+    return tuple(odd_fast_length(s + 2 * max(reach, 1)) for s in optics.support)
 
 
 class Stamp:
     """The core of one source in one image; all of it, for a point.
 
-    The local parameters are p = (x, y, q, pa, *profile) for a radial source, (x, y) for a point.
+    The local parameters are p = (x, y, q, pa, *light) for an extended source, (x, y) for a point.
     """
 
     def __init__(self, source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device) -> None:
-        self.source, self.plan, self.radial = source, plan, isinstance(source, Radial)
+        self.source, self.plan, self.extended = source, plan, isinstance(source, Extended)
         jac = frame.jacobian(image.placement, *plan.pixel)
-        small, large = sorted(np.linalg.svd(jac, compute_uv=False))
-        self.a, reach = 0.0, 1
-        if self.radial:
-            self.a = TAPER[optics.direct] * large / max(plan.q, Q_FLOOR)
-            reach = int(np.ceil(REACH * self.a / small))
-        self.n = tuple(odd_fast_length(s + 2 * reach) for s in optics.support)
+        self.a = _taper(plan, optics, jac) if self.extended else 0.0
+        self.n = _box(plan, optics, self.a, jac)
         self.folds = optics.folds if image.psf is not None else int(np.clip(LARGEST // max(self.n), 3, optics.folds))
         ky, kx, transfer = optics.box(self.n, self.folds)
         self.shape = transfer.shape
@@ -68,7 +99,10 @@ class Stamp:
             return torch.as_tensor(x, dtype=kind).to(device)
 
         self.active = tensor(active, torch.int64)
-        self.hankel = Hankel(self.a, wx, wy, dtype, device) if self.radial else None
+        self.core: Any = None
+        if self.extended:
+            kind, size = (Compact, plan.extent) if plan.extent else (Hankel if source.radial else Harmonics, self.a)
+            self.core = kind(source, size, wx, wy, plan.fine, dtype, device)
         self.ky, self.kx = tensor(ky), tensor(kx)
         self.transfer = tensor(transfer.ravel()[active], torch.complex128 if dtype == torch.float64 else torch.complex64)
         alone = kx == 0.0
@@ -116,34 +150,34 @@ class Stamp:
         """Return a flat canvas (ny * nx,) with the core added. Plain autograd."""
         flat, inside, offset = self._where(p)
         spectrum = self._blurred_phase(offset)
-        if self.radial:
-            spectrum = spectrum * CoreSpectrum.apply(p, self.hankel, self.source)
+        if self.core is not None:
+            spectrum = spectrum * self.core.spectrum(p)
         box = self._to_pixels(spectrum) * (inside * flux)
         return canvas.index_add(0, flat, box.reshape(-1))
 
     def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Add the core to a flat canvas in place, and return what `adjoint` needs."""
         flat, inside, offset = self._where(p)
-        blurred, value, by = self._blurred_phase(offset), None, None
+        blurred, kept = self._blurred_phase(offset), None
         spectrum = blurred
-        if self.radial:
-            value, by = core_spectrum_and_derivatives(numbers(p), self.hankel, self.source)
+        if self.core is not None:
+            value, kept = self.core.draw(p)
             spectrum = blurred * value
         box = self._to_pixels(spectrum)
         canvas.index_add_(0, flat, (box * (inside * flux)).view(-1))
-        return flat, inside, blurred, spectrum, by
+        return flat, inside, blurred, spectrum, kept
 
     def adjoint(self, grad: torch.Tensor, flux: torch.Tensor, drawn: tuple[torch.Tensor, ...]) -> torch.Tensor:
         """Gradient by (*p, flux) of a sum over the image weighted by `grad` (ny * nx,)."""
-        flat, inside, blurred, spectrum, by = drawn
+        flat, inside, blurred, spectrum, kept = drawn
         back = self._to_spectrum(grad.index_select(0, flat).view(self.n) * inside)
         product = back * spectrum
         turned = product.imag.contiguous()
         mx, my = turned.dot(self.kx), turned.dot(self.ky)
         shift = (self.inverse.T @ torch.stack([mx, my])) * flux
-        if not self.radial:
+        if self.core is None:
             return torch.cat([shift, product.real.sum()[None]])
-        shape = by @ (back * blurred).real * flux
+        shape = self.core.adjoint(kept, back * blurred) * flux
         return torch.cat([shift, shape, product.real.sum()[None]])
 
     def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> None:
@@ -151,9 +185,9 @@ class Stamp:
         flat, inside, offset = self._where(p)
         spectrum = self._blurred_phase(offset)
         by = []
-        if self.radial:
-            value, by = core_spectrum_and_derivatives(numbers(p), self.hankel, self.source)
-            by = [spectrum * b for b in by]
+        if self.core is not None:
+            value, slopes = self.core.with_columns(p)
+            by = [spectrum * b for b in slopes]
             spectrum = spectrum * value
         shift = [spectrum * (-1j) * (self.kx * self.inverse[0, i] + self.ky * self.inverse[1, i]) for i in (0, 1)]
         boxes = self._to_pixels(torch.stack([*shift, *by, spectrum])) * inside

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.sky.components import Component, Radial, Sky
+from bayesjoint.sky.components import Component, Sky
 from bayesjoint.sky.defaults import Geometry, default_prior
+from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.parameters import Param, Ref, Spec
 
 __all__ = ["Layout", "Site"]
@@ -62,11 +63,11 @@ class Layout:
         return [s.name for s in self.sites]
 
     def local(self, component: Component, image: Image) -> list[int]:
-        """Indices of a component's local parameters in an image: (x, y, q, pa, *profile, flux), or a Sky's."""
+        """Indices of a component's local parameters in an image: (x, y, q, pa, *light, flux), or a Sky's."""
         if isinstance(component, Sky):
             keys = [s.name for s in component.specs]
-        elif isinstance(component, Radial):
-            keys = ["x", "y", "q", "pa", *component.profile_params, "flux"]
+        elif isinstance(component, Extended):
+            keys = ["x", "y", "q", "pa", *component.light_params, "flux"]
         else:
             keys = ["x", "y", "flux"]
         return [self.index[component.name, k, image.name] for k in keys]

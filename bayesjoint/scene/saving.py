@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from astropy.coordinates import SkyCoord
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.sky import components as kinds
+from bayesjoint.sky import galaxies, shapes
 from bayesjoint.sky.parameters import Param, Ref
 from bayesjoint.sky.priors import Angle, AxisRatio
 from bayesjoint.units import to_float
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["load", "prior_to_plain", "save"]
 
 VERSION = 1
-SOURCES = {"Sersic": kinds.Sersic, "Point": kinds.Point, "Sky": kinds.Sky}
+SOURCES = {k.__name__: k for k in (kinds.Point, kinds.Sky, *(getattr(galaxies, name) for name in galaxies.__all__))}
+SHAPES = {k.__name__: k for k in shapes.Shape.__subclasses__()}
 OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
 KNOWN = (
     "Normal",
@@ -95,8 +98,7 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
             entry["images"] = list(c.images)
         if c.bands is not None:
             entry["bands"] = list(c.bands)
-        if isinstance(c, kinds.Sky) and c.order:
-            entry["order"] = c.order
+        entry |= c.options()
         position = getattr(c, "position", None)
         if position is not None:
             entry["position"] = [float(v) for v in scene.frame.offset(position)]
@@ -141,7 +143,7 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
         "start": {k: float(v) for k, v in scene.start.items()},
         "values": None if values is None else {k: float(v) for k, v in values.items()},
         "fixed": {k: float(v) for k, v in scene._held().items()},
-        "plan": {im: {s: {"pixel": [float(v) for v in p.pixel], "q": float(p.q)} for s, p in plans.items()} for im, plans in scene.plans.items()},
+        "plan": {im: {s: dataclasses.asdict(p) | {"pixel": [float(v) for v in p.pixel]} for s, p in plans.items()} for im, plans in scene.plans.items()},
     }
     if fit is not None:
         document["fit"] = dict(fit)
@@ -172,7 +174,7 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
     for entry in document["components"]:
         if entry.get("type") not in SOURCES:
             raise ValueError(f"The component type {entry.get('type')!r} is not known; there are {', '.join(SOURCES)}.")
-        made[entry["name"]] = SOURCES[entry["type"]](entry["name"], **{k: entry[k] for k in ("images", "bands", "order", "position") if k in entry})
+        made[entry["name"]] = _made(entry)
     for entry in document["components"]:
         c = made[entry["name"]]
         for key, given in entry.get("parameters", {}).items():
@@ -191,7 +193,7 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                     per=given.get("per"),
                     value=given.get("value"),
                 )
-    plans = {im: {s: StampPlan(tuple(p["pixel"]), p["q"]) for s, p in sources.items()} for im, sources in document["plan"].items()}
+    plans = {im: {s: StampPlan(**{**p, "pixel": tuple(p["pixel"])}) for s, p in sources.items()} for im, sources in document["plan"].items()}
     ref = document["reference"]
     scene = object.__new__(Scene)
     dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
@@ -218,6 +220,21 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                 f"The image {im.name!r} lies {off:.3g} arcsec from where it was when the scene was made: shift it by the same, or give the same WCS or center=."
             )
     return scene
+
+
+def _made(entry: Mapping[str, Any]) -> kinds.Component:
+    """A component without its parameters, from what `options` and the names say."""
+    given = {k: v for k, v in entry.items() if k not in ("type", "name", "parameters")}
+    if "shape" in given:
+        given["shape"] = []
+        for kind, options in ((s.get("type"), {k: v for k, v in s.items() if k != "type"}) for s in entry["shape"]):
+            if kind not in SHAPES:
+                raise ValueError(f"The shape {kind!r} of {entry['name']!r} is not known; there are {', '.join(SHAPES)}.")
+            given["shape"].append(SHAPES[kind](*options.pop("modes", ()), **options))
+    try:
+        return SOURCES[entry["type"]](entry["name"], **given)
+    except TypeError as e:
+        raise ValueError(f"The component {entry['name']!r} of the file cannot be made: {e}") from e
 
 
 def _middle(scene: Scene, image: Image) -> list[float]:

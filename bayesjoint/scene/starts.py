@@ -19,8 +19,9 @@ from torch.distributions import biject_to
 from bayesjoint.images import Image
 from bayesjoint.log import log
 from bayesjoint.scene.planning import make_plans
-from bayesjoint.sky.components import Radial, Sky, Source
-from bayesjoint.sky.parameters import Param
+from bayesjoint.sky.components import Sky, Source
+from bayesjoint.sky.extended import Extended
+from bayesjoint.sky.parameters import Param, Spec
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -59,8 +60,7 @@ def starts(scene: Scene) -> dict[str, float]:
                 site = scene.layout.sites[i]
                 if site.name in values:
                     continue
-                guess = {"x": blob.x, "y": blob.y, "q": blob.q, "pa": blob.pa, "n": 2.0}.get(spec.name, blob.size if spec.unit == "arcsec" else 0.0)
-                values[site.name] = _own(site, guess)
+                values[site.name] = _own(site, _guess(spec, blob))
     for c in scene.components:
         if isinstance(c, Sky):
             for im in scene.images:
@@ -73,6 +73,18 @@ def starts(scene: Scene) -> dict[str, float]:
     return _refine(scene, values)
 
 
+def _guess(spec: Spec, blob: Blob) -> float:
+    """Where a parameter begins at a blob of light."""
+    placed = {"x": blob.x, "y": blob.y, "q": blob.q, "pa": blob.pa}
+    if spec.name in placed:
+        return placed[spec.name]
+    if spec.unit == "arcsec" and spec.prior is None:
+        return blob.size * (1.0 if spec.guess is None else spec.guess)
+    if spec.guess is not None:
+        return spec.guess
+    return spec.prior[1] if spec.prior is not None else 0.0
+
+
 def _own(site: Any, guess: float) -> float:
     """The user's start, else the guess, moved to where the site's prior and bounds allow it."""
     if site.start is not None:
@@ -82,7 +94,7 @@ def _own(site: Any, guess: float) -> float:
     if site.default:
         return guess
     mean, sd = _moments(site.prior)
-    turns = (0.0, 180.0, -180.0) if site.spec.unit == "deg" else (0.0,)  # a prior on an angle may lie beyond [0, 180)
+    turns = (0.0, 180.0, -180.0) if site.spec.cyclic else (0.0,)  # a prior on an angle may lie beyond [0, 180)
     guess = next((guess + t for t in turns if _inside(site.prior, guess + t, sd)), float("nan"))
     if np.isfinite(guess) and not abs(guess - mean) > 3 * sd:
         return guess
@@ -249,7 +261,7 @@ def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
     if not np.isfinite(chi2):
         return best
     for c in scene.components:
-        if not isinstance(c, Radial):
+        if not isinstance(c, Extended):
             continue
         sites = {k: [s for s in scene.layout.sites if s.parameter == f"{c.name}.{k}" and s.start is None] for k in ("n", "r_eff")}
         if not any(sites.values()):

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any
 
 from bayesjoint.sky.parameters import Param, Ref, Spec, as_param
-from bayesjoint.sky.profiles import sersic, sersic_derivatives
 
-__all__ = ["Component", "Point", "Sersic", "Sky", "Source", "cut_loose"]
+__all__ = ["FLUX", "Component", "Point", "Sky", "Source", "X", "Y", "cut_loose"]
 
 X = Spec("x", "arcsec", "position to the East of the frame's origin")
 Y = Spec("y", "arcsec", "position to the North of the frame's origin")
-Q = Spec("q", "", "axis ratio, minor over major", bounds=(0.02, 1.0))
-PA = Spec("pa", "deg", "position angle of the major axis, East of North, in [0, 180)")
 FLUX = Spec("flux", "flux", "total flux", per="band")
 
 
@@ -33,7 +30,7 @@ class Component:
         parameter (shared), or ``bj.Param(...)``.
     """
 
-    specs: ClassVar[tuple[Spec, ...]] = ()
+    specs: tuple[Spec, ...] = ()
 
     def __init__(self, name: str, *, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
         name = str(name)
@@ -55,16 +52,19 @@ class Component:
         """The spec of one parameter."""
         return next(s for s in self.specs if s.name == name)
 
+    def options(self) -> dict[str, Any]:
+        """What it is made from besides names and parameters, as plain values."""
+        return {}
+
     def sees(self, image: Any) -> bool:
         """Whether the component concerns an image."""
         return (self.images is None or image.name in self.images) and (self.bands is None or image.band in self.bands)
 
     def __getattr__(self, key: str) -> Ref:
-        if any(s.name == key for s in type(self).specs):
+        specs = self.__dict__.get("specs", type(self).specs)
+        if any(s.name == key for s in specs):
             return Ref(self, key)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {key!r}; its parameters are {', '.join(s.name for s in type(self).specs)}"
-        )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}; its parameters are {', '.join(s.name for s in specs)}")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -84,28 +84,6 @@ class Source(Component):
     ) -> None:
         super().__init__(name, images=images, bands=bands, **params)
         self.position = position
-
-
-class Radial(Source):
-    """A source whose brightness depends on the elliptical radius alone: a profile, and the names of its parameters."""
-
-    profile: ClassVar[Callable[..., Any]]
-    derivatives: ClassVar[Callable[..., Any]]
-    profile_params: ClassVar[tuple[str, ...]] = ()
-
-
-class Sersic(Radial):
-    """Sérsic (1963) profile; `r_eff` is the semi-major axis of the ellipse that holds half the light."""
-
-    specs = (
-        X, Y, Q, PA,
-        Spec("n", "", "Sérsic index", bounds=(0.2, 12.0)),
-        Spec("r_eff", "arcsec", "half-light semi-major axis", bounds=(1e-4, 1e5)),
-        FLUX,
-    )  # fmt: skip
-    profile = staticmethod(sersic)
-    derivatives = staticmethod(sersic_derivatives)
-    profile_params = ("n", "r_eff")
 
 
 class Point(Source):
@@ -142,10 +120,9 @@ class Sky(Component):
             self.specs = self.plane
         super().__init__(name, images=images, bands=bands, **params)
 
-    def __getattr__(self, key: str) -> Ref:
-        if any(s.name == key for s in self.__dict__.get("specs", type(self).specs)):
-            return Ref(self, key)
-        raise AttributeError(f"'Sky' object has no attribute {key!r}")
+    def options(self) -> dict[str, Any]:
+        """The order, if it is not 0."""
+        return {"order": self.order} if self.order else {}
 
 
 def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str]]:

@@ -64,10 +64,11 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
         return dist.Normal(t(geometry.center[spec.name == "y"]), t(geometry.half_size))
     if spec.name == "q":
         return AxisRatio(t(0.75))
-    if spec.unit == "deg":
+    if spec.cyclic:
         return Angle(t(180.0))
-    if spec.name == "n":
-        return dist.LogNormal(t(np.log(2.0)), t(0.6))
+    if spec.prior is not None:
+        kind, middle, width = spec.prior
+        return dist.LogNormal(t(np.log(middle)), t(width)) if kind == "lognormal" else dist.Normal(t(middle), t(width))
     if spec.unit == "arcsec":
         lo, hi = 0.25 * geometry.finest, geometry.half_size
         return dist.LogNormal(t(0.5 * np.log(lo * hi)), t(max(1.0, np.log(hi / lo) / 4)))

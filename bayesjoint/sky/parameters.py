@@ -29,6 +29,13 @@ class Spec:
         What it is shared by, unless the user says otherwise.
     bounds : (float, float)
         Values within which the parameter has a meaning; starts are clipped to them.
+    prior : (str, float, float), optional
+        Default prior: ("normal", mean, standard deviation) or ("lognormal", median, standard deviation of the logarithm).
+        None: from the scene's geometry and noise (`bayesjoint.sky.defaults`).
+    guess : float, optional
+        Where a fit begins: for a length, in half-light radii of the light found there. None: the prior's median (a length: 1).
+    cyclic : bool
+        Whether it is an angle of period 180 degrees.
     """
 
     name: str
@@ -36,6 +43,9 @@ class Spec:
     doc: str
     per: Per = "scene"
     bounds: tuple[float, float] = (-float("inf"), float("inf"))
+    prior: tuple[str, float, float] | None = None
+    guess: float | None = None
+    cyclic: bool = False
 
     def possible(self, value: float) -> bool:
         """Whether a value means anything: sizes, indices and axis ratios are positive, the latter at most 1."""

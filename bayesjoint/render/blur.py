@@ -1,0 +1,87 @@
+"""Blur: smooth light on coarse grids through an image's PSF onto its pixels, and back; one FFT pair an image.
+
+Light that is smooth enough for every second or fourth pixel is sampled there alone: its spectrum is the low part of the image's, so
+what is left of the FFTs is the part where something is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from scipy.fft import next_fast_len
+
+from bayesjoint.render.optics import Optics
+
+__all__ = ["Blur"]
+
+
+class Blur:
+    """Convolution of light, sampled at steps of 1, 2 or 4 pixels, with the PSF of one image.
+
+    Parameters
+    ----------
+    optics : Optics
+        Of the image.
+    shape : (int, int)
+        Of the image.
+    steps : iterable of int
+        Steps in pixels at which light will come.
+    """
+
+    def __init__(self, optics: Optics, shape: tuple[int, int], steps: Iterable[int], dtype: torch.dtype, device: torch.device) -> None:
+        self.shape, steps = shape, sorted(set(steps))
+        stamps = {s: optics.kernel(s) for s in steps}
+        self.pad = tuple(max((k.shape[axis] // 2 for k in stamps.values()), default=0) for axis in (0, 1))
+        coarsest = max(steps, default=1)
+        self.fft = tuple(coarsest * next_fast_len(-(-(n + 2 * p) // coarsest)) for n, p in zip(shape, self.pad, strict=True))
+        kind = torch.complex128 if dtype == torch.float64 else torch.complex64
+        self.kernels = {}
+        for s, stamp in stamps.items():
+            # centred at -pad: the light's grid begins so far outside the image, and what comes out begins at its first pixel
+            spectrum = optics.spectrum(stamp, self.fft, self.pad)
+            my, mx = (n // s for n in self.fft)
+            low = spectrum[self._rows(my)][:, : mx // 2 + 1].copy()
+            if s > 1:  # nothing is there but the window's last remnants
+                low[my // 2 : (my + 1) // 2 + 1] = 0
+                low[:, -1] = 0
+            self.kernels[s] = torch.as_tensor(low, dtype=kind).to(device)
+        self.conjugates = {s: k.conj().resolve_conj() for s, k in self.kernels.items()}
+
+    def _rows(self, count: int) -> list[int]:
+        h = (count + 1) // 2
+        return [*range(h), *range(self.fft[0] - (count - h), self.fft[0])]
+
+    def canvas(self, step: int) -> tuple[int, int]:
+        """Shape of the light that comes at a step, zero beyond its grid."""
+        return self.fft[0] // step, self.fft[1] // step
+
+    def forward(self, light: Mapping[int, torch.Tensor]) -> torch.Tensor:
+        """Light by step, shapes (..., *canvas(step)), to pixels (..., ny, nx)."""
+        total = None
+        for s, x in sorted(light.items()):
+            part = torch.fft.rfft2(x) * self.kernels[s]
+            if s > 1:
+                part = part * s**2
+                rows, h = part.shape[-2], (part.shape[-2] + 1) // 2
+                gap = part.new_zeros(*part.shape[:-2], self.fft[0] - rows, part.shape[-1])
+                part = torch.cat([part[..., :h, :], gap, part[..., h:, :]], -2)
+            if total is None:
+                total = part
+            else:  # the finest came first
+                total = torch.cat([total[..., : part.shape[-1]] + part, total[..., part.shape[-1] :]], -1)
+        ny, nx = self.shape
+        columns = torch.fft.ifft(total, dim=-2)[..., :ny, :]
+        return torch.fft.irfft(columns, n=self.fft[1], dim=-1)[..., :nx]
+
+    def adjoint(self, grad: torch.Tensor) -> dict[int, torch.Tensor]:
+        """The adjoint of `forward`: pixels (ny, nx) to light by step."""
+        width = max(k.shape[1] for k in self.kernels.values())
+        columns = torch.fft.fft(torch.fft.rfft(grad, n=self.fft[1])[:, :width], n=self.fft[0], dim=0)
+        back = {}
+        for s, kernel in self.conjugates.items():
+            rows, h = kernel.shape[0], (kernel.shape[0] + 1) // 2
+            part = columns[:, : kernel.shape[1]]
+            low = part * kernel if s == 1 else torch.cat([part[:h], part[self.fft[0] - (rows - h) :]]) * kernel
+            back[s] = torch.fft.irfft2(low, s=self.canvas(s))
+        return back

@@ -1,0 +1,124 @@
+r"""Cores that no short formula serves, differentiated by torch: of bent ellipses, and of sources that end at a radius.
+
+The core of light that also depends on angle is a sum of harmonics in the plane where the ellipse is a circle,
+:math:`S w = \sum_m B_m(r) e^{im\theta}`, whose transform is again one (Bracewell 2000, ch. 13),
+
+.. math:: \hat S(\kappa, \phi) = 2\pi \sum_m (-i)^m e^{im\phi} \int B_m(r) J_m(\kappa r)\, r\, dr .
+
+Orders above :math:`\kappa_\mathrm{max} r` see nothing: a few dozen do, whatever the shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import j0, j1, jv
+
+from bayesjoint.render.core import POWER, REACH, STEP, Core, read
+
+__all__ = ["Compact", "Harmonics"]
+
+ORDERS = 16
+
+
+class Traced(Core):
+    """A core whose derivatives are torch's own."""
+
+    def plain(self, p: torch.Tensor) -> torch.Tensor:
+        """Transform of the core of a unit-flux source, about its centre, shape (N,); p = (x, y, q, pa, *light)."""
+        raise NotImplementedError
+
+    def spectrum(self, p: torch.Tensor) -> torch.Tensor:
+        """As `plain`."""
+        return self.plain(p)
+
+    def draw(self, p: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """The transform, and what `adjoint` needs."""
+        with torch.enable_grad():
+            leaf = p.detach().requires_grad_(True)
+            value = self.plain(leaf)
+        return value.detach(), (leaf, value)
+
+    def adjoint(self, kept: Any, weight: torch.Tensor) -> torch.Tensor:
+        """Gradient by (q, pa, *light) of the real sum of `weight` (complex) times the transform."""
+        leaf, value = kept
+        (grad,) = torch.autograd.grad(value, leaf, weight.conj().resolve_conj() if value.is_complex() else weight.real)
+        return grad[2:]
+
+    def with_columns(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The transform, and its derivatives by q, pa and the light's parameters, shape (2 + n, N)."""
+
+        def split(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            value = self.plain(p)
+            return (torch.view_as_real(value) if value.is_complex() else value,) * 2
+
+        by, value = torch.func.jacfwd(split, has_aux=True)(p.detach())
+        by = by.movedim(-1, 0)[2:].contiguous()
+        return (value, by) if value.dim() == 1 else (torch.view_as_complex(value), torch.view_as_complex(by))
+
+
+class Compact(Traced):
+    """All of a source whose light depends on the elliptical radius alone and ends at a radius: nodes and table scale with that.
+
+    Parameters
+    ----------
+    extent : float
+        The largest radius at which the light is to end, in arcsec along the major axis.
+    """
+
+    def __init__(self, source: Any, extent: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(source, extent, wx, wy, fine, dtype, device)
+        rho = self.t**POWER
+        self.step = STEP / fine
+        kappa = np.arange(int(np.ceil(self.top * extent / self.step)) + 3) * self.step
+        bessel = np.concatenate([j0(np.outer(kappa, rho)), -j1(np.outer(kappa, rho)) * rho])
+        bessel *= 2 * np.pi * rho * POWER * self.t ** (POWER - 1) * self.node_weight
+        self.rho2, self.bessel = self.tensor(rho**2), self.tensor(bessel)
+
+    def plain(self, p: torch.Tensor) -> torch.Tensor:
+        """See `Traced.plain`."""
+        _, _, q, pa, *params = p.unbind()
+        extent = self.source.extent(*params)
+        g = self.source.radial_light(self.rho2 * extent**2, *params)
+        return read(self.turned(q, pa)[2] * extent, self.bessel @ g[:, None], self.step)[0][:, 0] * extent**2
+
+
+class Harmonics(Traced):
+    """Core of a source whose light depends on angle too, split off by a taper of scale a."""
+
+    def __init__(self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
+        radius = REACH * a
+        super().__init__(source, radius, wx, wy, fine, dtype, device)
+        fold, count = source.fold, int(np.ceil(ORDERS * fine))
+        self.orders = [fold * k for k in range(count + 1)]
+        r = radius * self.t**POWER
+        self.step = STEP / radius / fine
+        kappa = np.arange(int(np.ceil(self.top / self.step)) + 3) * self.step
+        weight = 2 * np.pi * r * np.exp(-((r / a) ** 4)) * radius * POWER * self.t ** (POWER - 1) * self.node_weight
+        x = np.outer(kappa, r)
+        tables = [np.concatenate([jv(m, x), 0.5 * (jv(m - 1, x) - jv(m + 1, x)) * r]) * weight * (1 if m == 0 else 2) for m in self.orders]
+        self.bessel = self.tensor(np.stack(tables))
+        angles = 4 * count
+        theta = 2 * np.pi / fold * np.arange(angles) / angles
+        self.u, self.v = self.tensor(np.outer(r, np.cos(theta))), self.tensor(np.outer(r, np.sin(theta)))
+
+    def plain(self, p: torch.Tensor) -> torch.Tensor:
+        """See `Traced.plain`."""
+        _, _, q, pa, *params = p.unbind()
+        light = self.source.light(self.u, self.v, q, *params)
+        harmonics = torch.view_as_real(torch.fft.rfft(light, dim=1)[:, : len(self.orders)] / light.shape[1])
+        tables = self.bessel @ harmonics.transpose(0, 1)  # (orders, 2 K, 2)
+        wu, wv, kappa = self.turned(q, pa)
+        value = read(kappa, tables.transpose(0, 1).flatten(1), self.step)[0].view(-1, len(self.orders), 2)
+        turn, power = torch.complex(wu / kappa, q * wv / kappa), torch.ones_like(value[:, 0, 0]) + 0j
+        step = turn
+        for _ in range(self.source.fold - 1):
+            step = step * turn
+        total = [value[:, 0, 0], torch.zeros_like(kappa)]
+        for k, m in enumerate(self.orders[1:], 1):
+            power = power * step
+            wave = power.real * value[:, k, 0] - power.imag * value[:, k, 1]
+            total[m % 2] = total[m % 2] + (wave if m % 4 in (0, 3) else -wave)
+        return total[0] if self.source.fold % 2 == 0 else torch.complex(total[0], total[1])
