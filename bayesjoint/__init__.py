@@ -6,7 +6,36 @@ Several images of one patch of sky, each on its own pixels with its own PSF, are
 from bayesjoint.images import PSF, Image
 from bayesjoint.posterior import Posterior, load
 from bayesjoint.scene import Scene
-from bayesjoint.sky import Param, Point, Sersic, Sky, start
+from bayesjoint.sky import (
+    BrokenExponential,
+    CoreSersic,
+    DeVaucouleurs,
+    EdgeOn,
+    Exponential,
+    Ferrer,
+    FourierModes,
+    Gaussian,
+    GaussianRing,
+    King,
+    Moffat,
+    MultiGaussian,
+    Nuker,
+    Param,
+    Point,
+    Sersic,
+    Shape,
+    Sky,
+    Spiral,
+    Spline,
+    Superellipse,
+    Truncation,
+    Warp,
+    start,
+)
 
-__all__ = ["PSF", "Image", "Param", "Point", "Posterior", "Scene", "Sersic", "Sky", "load", "start"]
+__all__ = [
+    "PSF", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Gaussian", "GaussianRing",
+    "Image", "King", "Moffat", "MultiGaussian", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
+    "Superellipse", "Truncation", "Warp", "load", "start",
+]  # fmt: skip
 __version__ = "0.1.0"

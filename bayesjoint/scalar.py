@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-__all__ = ["New", "Scalar", "add_scaled", "cos_sin", "log", "numbers", "pack"]
+__all__ = ["New", "Scalar", "add_scaled", "columns_of", "cos_sin", "log", "numbers", "pack"]
 
 Scalar = float | torch.Tensor
 
@@ -46,3 +46,18 @@ def log(x: Scalar) -> Scalar:
 def add_scaled(target: torch.Tensor, x: torch.Tensor, factor: Scalar) -> torch.Tensor:
     """Add ``factor * x`` to a tensor in place."""
     return target.add_(x, alpha=factor) if isinstance(factor, float) else target.addcmul_(x, factor)
+
+
+def columns_of(f: Callable[[torch.Tensor], torch.Tensor], p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A function's value (...), and its derivatives by each element of a vector, shape (n, ...).
+
+    In reverse mode, twice: the gradient of a weighted sum is linear in the weights, and its slopes by them are the columns. Forward
+    mode gives the same, and takes up to ten times as long for its work on each operation (torch 2.13).
+    """
+    with torch.enable_grad():
+        leaf = p.detach().requires_grad_(True)
+        value = f(leaf)
+        weights = torch.zeros_like(value, requires_grad=True)
+        (grad,) = torch.autograd.grad(value, leaf, weights, create_graph=True)
+        columns = [torch.autograd.grad(g, weights, retain_graph=True)[0] for g in grad.unbind()]
+    return value.detach(), torch.stack(columns)

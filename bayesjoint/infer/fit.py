@@ -11,7 +11,7 @@ import torch
 from bayesjoint.infer.draws import few_threads, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.log import log
-from bayesjoint.scene.planning import is_coarse
+from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -47,9 +47,13 @@ class Fit:
         What was maximised and how it ended, in words; degenerate directions are named.
     history : list of dict
         One record an iteration, the start included.
+    render_errors : dict
+        Error of each image's model by its plan, root of the sum of squares in units of the noise: no parameter is biased by more
+        of its own sigma.
     """
 
-    def __init__(self, scene: Scene, state: State, prior: bool) -> None:
+    def __init__(self, scene: Scene, state: State, prior: bool, errors: dict[str, float]) -> None:
+        self.render_errors = errors
         self.scene, self.prior, self.history, self.converged = scene, prior, state.history, state.converged
         self.z, self.chi2, self.log_density = state.z.detach(), state.chi2, state.log_density
         self.names = scene.names
@@ -68,9 +72,12 @@ class Fit:
             self.message = f"Converged after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
         else:
             self.message = f"NOT converged after {steps} iterations on the {what}: {state.reason}."
-        if weak:
-            self.message += " " + weak
-            log.warning(weak)
+        coarse = [f"{name} ({e:.2g} sigma)" for name, e in errors.items() if e > BUDGET]
+        if coarse:
+            coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
+        for said in filter(None, (weak, coarse)):
+            self.message += " " + said
+            log.warning(said)
 
     # -- on to the posterior ----------------------------------------------------------------------------------------------
     def laplace(self, draws: int = 1000, seed: int = 0) -> Posterior:
@@ -170,7 +177,8 @@ class Fit:
 def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max_iterations: int, progress: bool) -> Fit:
     """Fit a scene (see `Scene.fit`); the scene itself is not changed.
 
-    After convergence the render plan is checked against the result, and made anew where the source moved or thinned out.
+    After convergence the render plan is checked at the result: it is made anew where a source moved or thinned out, and finer where
+    the error of the model is not far below the noise.
     """
     values = scene.start
     if start is not None:
@@ -197,7 +205,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             bar.update(record["iteration"] - bar.n)
             bar.set_postfix(chi2=f"{record['chi2']:.6g}")
 
-        for _ in range(3):
+        for attempt in range(4):
             state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
             state.history = history + (state.history if not history else state.history[1:])
             for k, record in enumerate(state.history):
@@ -205,11 +213,16 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             history = state.history
             z = state.z
             fitted = {k: float(v) for k, v in scene.constrain(z).items()}
-            if not state.converged or not is_coarse(scene, fitted):
-                break
-            scene = scene.replanned(fitted)
+            if state.converged and attempt < 3 and is_coarse(scene, fitted):
+                scene = scene.replanned(fitted)
+            else:
+                off = render_errors(scene, fitted)
+                bad = {k for k, e in off.items() if e > BUDGET}
+                if not bad or not state.converged or attempt == 3:
+                    break
+                scene = refined(scene, 1.6, bad)
             z = scene.unconstrain(fitted)
-    return Fit(scene, state, prior)
+    return Fit(scene, state, prior, off)
 
 
 def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:

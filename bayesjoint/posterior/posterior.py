@@ -14,6 +14,7 @@ import xarray as xr
 from bayesjoint.posterior import arviz_seam as seam
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
+from bayesjoint.scene.planning import BUDGET, render_errors
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -62,6 +63,7 @@ class Posterior:
     @classmethod
     def of(cls, scene: Scene, theta: np.ndarray, log_likelihood: np.ndarray, stats: dict[str, np.ndarray], info: dict[str, Any]) -> Posterior:
         """Make a posterior from arrays of (chains, draws, sites), (chains, draws, images) and (chains, draws)."""
+        info["render_errors"] = render_errors(scene, *_extremes(scene, theta.reshape(-1, theta.shape[-1])))
         meta = describe_sites(scene)
         coords = {"chain": np.arange(theta.shape[0]), "draw": np.arange(theta.shape[1])}
         groups = {
@@ -138,6 +140,11 @@ class Posterior:
                 said.append(f"Pareto k-hat is {self.k_hat:.2f}, above {limit:.2f}: the {sampler} draws do not follow the posterior; use nuts.")
             if self.info.get("importance_ess", np.inf) < ESS:
                 said.append(f"Only {self.info['importance_ess']:.0f} of the weighted draws are effective; use nuts, or draw more.")
+        coarse = [f"{k} ({e:.2g} sigma)" for k, e in self.info.get("render_errors", {}).items() if e > BUDGET]
+        if coarse:
+            said.append(
+                f"Far from the maximum the model is drawn too coarsely in {', '.join(coarse)}: fit again on a plan made there, scene.replanned(values)."
+            )
             if self.info.get("settled") is False:
                 said.append("SVI had not settled when its steps ran out: raise max_steps.")
         return said
@@ -269,6 +276,14 @@ def _variables(theta: np.ndarray, meta: dict[str, Any], coords: dict[str, Any]) 
         extra[dim] = labels
         variables[parameter] = (("chain", "draw", dim), theta[:, :, [column[s["name"]] for s in sites]], attrs)
     return xr.Dataset(variables, coords={**coords, **extra})
+
+
+def _extremes(scene: Scene, theta: np.ndarray, count: int = 4) -> list[dict[str, float]]:
+    """The draws (s, n) farthest out in any direction, where a render plan is most likely too coarse."""
+    if not len(theta) or not theta.shape[1]:
+        return []
+    off = (theta - theta.mean(0)) / np.where(theta.std(0) > 0, theta.std(0), 1.0)
+    return [dict(zip(scene.names, theta[k].tolist(), strict=True)) for k in np.argsort((off**2).sum(1))[-count:]]
 
 
 def _matrix(posterior: xr.Dataset, meta: dict[str, Any]) -> np.ndarray:

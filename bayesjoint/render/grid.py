@@ -66,9 +66,7 @@ class Grid:
         Pixels from one place to the next.
     """
 
-    def __init__(
-        self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device, step: int = 1
-    ) -> None:
+    def __init__(self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device, step: int = 1) -> None:
         (ny, nx), (py, px) = placement.shape, pad
         self.step = step
         j, i = np.arange(-py, ny + py, step), np.arange(-px, nx + px, step)

@@ -13,7 +13,7 @@ import torch
 
 from bayesjoint.render.core import REACH
 from bayesjoint.render.grid import Grid
-from bayesjoint.scalar import New, Scalar, cos_sin, numbers, pack
+from bayesjoint.scalar import New, Scalar, columns_of, cos_sin, numbers, pack
 
 __all__ = ["Outside", "TracedOutside"]
 
@@ -116,13 +116,8 @@ class TracedOutside(Outside):
 
     def columns(self, p: torch.Tensor) -> torch.Tensor:
         """See `Outside.columns`."""
-
-        def twice(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            light = self.plain(p)
-            return light, light
-
-        by, light = torch.func.jacfwd(twice, has_aux=True)(p.detach())
-        return torch.cat([by.movedim(-1, 0), light[None]])
+        light, by = columns_of(self.plain, p)
+        return torch.cat([by, light[None]])
 
 
 class _OutsideLight(torch.autograd.Function):

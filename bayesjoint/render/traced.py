@@ -17,6 +17,7 @@ import torch
 from scipy.special import j0, j1, jv
 
 from bayesjoint.render.core import POWER, REACH, STEP, Core, read
+from bayesjoint.scalar import columns_of
 
 __all__ = ["Compact", "Harmonics"]
 
@@ -49,14 +50,8 @@ class Traced(Core):
 
     def with_columns(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The transform, and its derivatives by q, pa and the light's parameters, shape (2 + n, N)."""
-
-        def split(p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            value = self.plain(p)
-            return (torch.view_as_real(value) if value.is_complex() else value,) * 2
-
-        by, value = torch.func.jacfwd(split, has_aux=True)(p.detach())
-        by = by.movedim(-1, 0)[2:].contiguous()
-        return (value, by) if value.dim() == 1 else (torch.view_as_complex(value), torch.view_as_complex(by))
+        value, by = columns_of(lambda x: torch.view_as_real(self.plain(x) + 0j), p)
+        return torch.view_as_complex(value), torch.view_as_complex(by[2:].contiguous())
 
 
 class Compact(Traced):

@@ -143,7 +143,9 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
         "start": {k: float(v) for k, v in scene.start.items()},
         "values": None if values is None else {k: float(v) for k, v in values.items()},
         "fixed": {k: float(v) for k, v in scene._held().items()},
-        "plan": {im: {s: dataclasses.asdict(p) | {"pixel": [float(v) for v in p.pixel]} for s, p in plans.items()} for im, plans in scene.plans.items()},
+        "plan": {
+            im: {s: dataclasses.asdict(p) | {"pixel": [float(v) for v in p.pixel]} for s, p in plans.items()} for im, plans in scene.plans.items()
+        },
     }
     if fit is not None:
         document["fit"] = dict(fit)

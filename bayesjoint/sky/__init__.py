@@ -2,11 +2,27 @@
 
 from bayesjoint.sky.components import Component, Point, Sky, Source
 from bayesjoint.sky.extended import Extended
-from bayesjoint.sky.galaxies import Sersic
+from bayesjoint.sky.galaxies import (
+    BrokenExponential,
+    CoreSersic,
+    DeVaucouleurs,
+    EdgeOn,
+    Exponential,
+    Ferrer,
+    Gaussian,
+    GaussianRing,
+    King,
+    Moffat,
+    MultiGaussian,
+    Nuker,
+    Sersic,
+    Spline,
+)
 from bayesjoint.sky.parameters import Param, Ref, Spec, start
 from bayesjoint.sky.shapes import FourierModes, Shape, Spiral, Superellipse, Truncation, Warp
 
 __all__ = [
-    "Component", "Extended", "FourierModes", "Param", "Point", "Ref", "Sersic", "Shape", "Sky", "Source", "Spec", "Spiral", "Superellipse",
-    "Truncation", "Warp", "start",
+    "BrokenExponential", "Component", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Extended", "Ferrer", "FourierModes", "Gaussian",
+    "GaussianRing", "King", "Moffat", "MultiGaussian", "Nuker", "Param", "Point", "Ref", "Sersic", "Shape", "Sky", "Source", "Spec", "Spiral",
+    "Spline", "Superellipse", "Truncation", "Warp", "start",
 ]  # fmt: skip

@@ -121,11 +121,15 @@ class Extended(Source):
                 light = light * s.dim(r2, *p)
             return light
 
-        return dimmed(rho2) / radial_total(dimmed, self.scale(*params))
+        return dimmed(rho2) / radial_total(dimmed, self.scale(*params), self.limit(*params))
 
     def scale(self, *params: torch.Tensor) -> torch.Tensor:
         """A length of the profile in arcsec: its first parameter that is one."""
         return next(p for spec, p in zip(self.specs_of_profile, params, strict=False) if spec.unit == "arcsec")
+
+    def limit(self, *params: torch.Tensor) -> torch.Tensor | None:
+        """Radius in arcsec within which the flux is counted; None for the total."""
+        return None
 
     def light(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
         """Brightness in 1/arcsec² for unit flux and q = 1; on the sky it is to be divided by q.
@@ -148,8 +152,9 @@ class Extended(Source):
 
         if not bends:
             return self.unbent(u, v, *params)
-        if not self.elliptical or any(s.areal for s, _ in bends):
-            return bent(u, v) / plane_total(bent, self.scale(*params))
+        if not self.elliptical or any(s.areal or (s.turns and k) for k, (s, _) in enumerate(bends)):
+            sharp = any(s.dims for s in self.shapes)
+            return bent(u, v) / plane_total(bent, self.scale(*params), self.fold, self.limit(*params), 0.05 if sharp else 0.1)
         return bent(u, v) / angular_area(bends, self.scale(*params))
 
     def unbent(self, u: torch.Tensor, v: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:

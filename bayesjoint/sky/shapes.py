@@ -18,9 +18,9 @@ from bayesjoint.sky.parameters import Spec
 __all__ = ["FourierModes", "Shape", "Spiral", "Superellipse", "Truncation", "Warp", "angular_area", "plane_total", "radial_total"]
 
 TINY = 1e-30
-LOG_RADII = np.arange(-20.0, 20.0, 0.04)
-"""Nodes in ln(rho / scale) of integrals over all radii: the trapezoidal rule converges there as fast as profiles are smooth."""
-ANGLES = 1024
+LOWEST, HIGHEST = -18.0, 14.0
+"""Range of ln(rho / scale) in integrals over all radii."""
+ANGLES, PLANE_ANGLES = 1024, 128
 
 
 class Shape:
@@ -32,6 +32,8 @@ class Shape:
     """Turns by 2 pi / fold leave a bent circle as it is; 0, where all do."""
     areal: ClassVar[bool] = False
     """Whether bending changes the area between isophotes differently at different radii."""
+    turns: ClassVar[bool] = False
+    """Whether it turns each radius by its own angle: no area changes, unless what it turns is bent already."""
     dims: ClassVar[bool] = False
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,7 +55,9 @@ class Shape:
 class Superellipse(Shape):
     """Boxy (C > 2) or discy (C < 2) isophotes, |u|^C + |v|^C = const (Athanassoula et al. 1990, MNRAS 245, 130; GALFIT's and imfit's c0 = C - 2)."""
 
-    specs = (Spec("C", "", "exponent of the superellipse: 2 an ellipse, above it boxy, below it discy", bounds=(0.5, 10.0), prior=("lognormal", 2.0, 0.2)),)
+    specs = (
+        Spec("C", "", "exponent of the superellipse: 2 an ellipse, above it boxy, below it discy", bounds=(0.5, 10.0), prior=("lognormal", 2.0, 0.2)),
+    )
     bends, fold = True, 4
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +123,7 @@ class Spiral(Shape):
         Spec("wind", "", "winding: cotangent of the spiral's pitch angle", prior=("normal", 0.0, 2.0)),
         Spec("r_wind", "arcsec", "radius within which the winding flattens out", bounds=(1e-4, 1e5)),
     )
-    bends = True
+    bends = turns = True
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Shape.bend`."""
@@ -190,8 +194,16 @@ class Truncation(Shape):
         self.inner = bool(inner)
         where = "hole" if inner else "cut"
         self.specs = (
-            Spec(f"r_{where}", "arcsec", f"radius {'within' if inner else 'beyond'} which the light is cut, by half there", bounds=(1e-4, 1e5), guess=0.5 if inner else 3.0),
-            Spec(f"k_{where}", "", "sharpness of the cut: power of radius by which the light falls", bounds=(1.0, 40.0), prior=("lognormal", 8.0, 0.4)),
+            Spec(
+                f"r_{where}",
+                "arcsec",
+                f"radius {'within' if inner else 'beyond'} which the light is cut, by half there",
+                bounds=(1e-4, 1e5),
+                guess=0.5 if inner else 3.0,
+            ),
+            Spec(
+                f"k_{where}", "", "sharpness of the cut: power of radius by which the light falls", bounds=(1.0, 40.0), prior=("lognormal", 8.0, 0.4)
+            ),
         )
 
     def dim(self, rho2: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
@@ -225,34 +237,46 @@ def evaluate_spline(r: torch.Tensor, knots: np.ndarray, curve: np.ndarray, value
 
 
 # -- totals ---------------------------------------------------------------------------------------------------------------
-def _radii(scale: torch.Tensor, step: int = 1) -> tuple[torch.Tensor, float]:
-    s = LOG_RADII[::step]
-    return scale * torch.as_tensor(np.exp(s), dtype=scale.dtype).to(scale.device), float(s[1] - s[0])
+def _radii(scale: torch.Tensor, limit: torch.Tensor | None, step: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Radii over the plane, or within a limit, and the weights of an integral in ln r."""
+    if limit is None:  # the trapezoidal rule: as fast as the light is smooth in ln r
+        s = np.arange(LOWEST, HIGHEST, step)
+        weight = np.full(s.size, step)
+    else:
+        s, weight = np.polynomial.legendre.leggauss(int(-2 * LOWEST / step / math.pi))
+        s, weight = LOWEST * (1 - s) / 2, -LOWEST * weight / 2
+        scale = limit
+    return scale * _like(np.exp(s), scale), _like(weight, scale)
 
 
-def _angles(count: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    t = 2 * math.pi * np.arange(count) / count
-    return tuple(torch.as_tensor(f(t), dtype=like.dtype).to(like.device) for f in (np.cos, np.sin))
+def _angles(turn: float, count: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    t = turn * np.arange(count) / count
+    return _like(np.cos(t), like), _like(np.sin(t), like)
 
 
-def radial_total(profile: Callable[[torch.Tensor], torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
-    """Integral of a profile of rho² over the plane; `scale` is a length of it in arcsec."""
-    r, step = _radii(scale)
-    return 2 * math.pi * step * (profile(r * r) * r * r).sum()
+def _like(x: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    return torch.as_tensor(x, dtype=like.dtype).to(like.device)
+
+
+def radial_total(profile: Callable[[torch.Tensor], torch.Tensor], scale: torch.Tensor, limit: torch.Tensor | None = None) -> torch.Tensor:
+    """Integral of a profile of rho² over the plane, or within a radius; `scale` is a length of it in arcsec."""
+    r, weight = _radii(scale, limit, 0.04)
+    return 2 * math.pi * (weight * profile(r * r) * r * r).sum()
 
 
 def angular_area(bends: Sequence[tuple[Shape, Sequence[torch.Tensor]]], scale: torch.Tensor) -> torch.Tensor:
     """Area within an isophote over that of its circle, for shapes that bend alike at all radii."""
-    c, s = _angles(ANGLES, scale)
+    c, s = _angles(2 * math.pi, ANGLES, scale)
     u, v = scale * c, scale * s
     for shape, p in bends:
         u, v = shape.bend(u, v, scale, *p)  # their q does not matter
     return (scale**2 / (u * u + v * v)).mean()
 
 
-def plane_total(light: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scale: torch.Tensor) -> torch.Tensor:
-    """Integral of light over the plane."""
-    r, step = _radii(scale, 2)
-    c, s = _angles(48, scale)
-    u, v = r[:, None] * c, r[:, None] * s
-    return 2 * math.pi * step * (light(u, v).mean(1) * r * r).sum()
+def plane_total(
+    light: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], scale: torch.Tensor, fold: int, limit: torch.Tensor | None = None, step: float = 0.1
+) -> torch.Tensor:
+    """Integral over the plane, or within a radius, of light that a turn by 2 pi / fold leaves as it is."""
+    r, weight = _radii(scale, limit, step)
+    c, s = _angles(2 * math.pi / fold, PLANE_ANGLES, scale)
+    return 2 * math.pi * (weight * light(r[:, None] * c, r[:, None] * s).mean(1) * r * r).sum()
