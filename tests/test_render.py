@@ -148,7 +148,7 @@ def test_gradients_jacobian_and_fused_score_agree():
     assert torch.autograd.gradgradcheck(f, (v, s), atol=1e-4, rtol=1e-3)
     gv, gs = torch.autograd.grad(f(v, s), (v, s))
     with torch.no_grad():
-        half, by_source, by_sky = r.score([p], [sky], target, weight)
+        half, by_source, by_sky = r.score([p], [sky], target, weight**2)
         jac = r.jacobian([p], [sky])
         g = jac @ ((r.image([p], [sky]) - target) * weight**2).reshape(-1)
     assert abs(float(half) / float(f(v, s).detach()) - 1) < 1e-12

@@ -45,8 +45,8 @@ class Blur:
             if s > 1:  # nothing is there but the window's last remnants
                 low[my // 2 : (my + 1) // 2 + 1] = 0
                 low[:, -1] = 0
-            self.kernels[s] = torch.as_tensor(low, dtype=kind).to(device)
-        self.conjugates = {s: k.conj().resolve_conj() for s, k in self.kernels.items()}
+            self.kernels[s] = torch.as_tensor(low * s**2, dtype=kind).to(device)  # each place stands for s² pixels
+        self.conjugates = {s: k.conj().resolve_conj() / s**2 for s, k in self.kernels.items()}
 
     def _rows(self, count: int) -> list[int]:
         h = (count + 1) // 2
@@ -62,7 +62,6 @@ class Blur:
         for s, x in sorted(light.items()):
             part = torch.fft.rfft2(x) * self.kernels[s]
             if s > 1:
-                part = part * s**2
                 rows, h = part.shape[-2], (part.shape[-2] + 1) // 2
                 gap = part.new_zeros(*part.shape[:-2], self.fft[0] - rows, part.shape[-1])
                 part = torch.cat([part[..., :h, :], gap, part[..., h:, :]], -2)

@@ -83,7 +83,7 @@ class Renderer:
         Parameters
         ----------
         data, weight : tensors, shape (ny, nx)
-            Pixel values, and 1/sigma (0 where masked).
+            Pixel values, and 1/sigma² (0 where masked).
         """
         new = self._scratch.reset()
         kept: dict[int, Any] = {}
@@ -97,17 +97,16 @@ class Renderer:
                     add_scaled(inside, bright, numbers(local[k][-1:])[0])
                 inside.mul_(grid.area)
                 light[step] = canvas
-            model = self.blur.forward(light).contiguous()
+            residual = torch.sub(self.blur.forward(light), data, out=new(data))
         else:
-            model = new.empty(self.shape, self.dtype, self.device).zero_()
-        drawn = [s.draw(model.view(-1), v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
+            residual = torch.neg(data, out=new(data))
+        drawn = [s.draw(residual.view(-1), v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
         for v in sky:
-            model.add_(v[0])
+            residual.add_(v[0])
             if len(v) == 3:
-                model.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
-        residual = model.sub_(data).mul_(weight)
-        half_chi2 = 0.5 * residual.view(-1).dot(residual.view(-1))
-        grad = residual.mul_(weight)
+                residual.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
+        grad = torch.mul(residual, weight, out=new(data))
+        half_chi2 = 0.5 * _dot(residual, grad)
         by_source = [s.adjoint(grad.view(-1), v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
         by_sky = [
             torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky
@@ -140,6 +139,12 @@ class Renderer:
         for v in sky:
             parts.append(torch.stack([one, one * self.cols, one * self.rows][: len(v)]).view(len(v), -1))
         return torch.cat(parts)
+
+
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Sum of products, in double precision: half chi² is to be right to far below 1 however many pixels there are."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    return a.dot(b) if a.dtype == torch.float64 else (a * b).sum(dtype=torch.float64)
 
 
 def _padded(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

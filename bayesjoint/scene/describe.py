@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bayesjoint.scene.checks import sharp_psfs
 from bayesjoint.scene.saving import prior_to_plain
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ def describe(scene: Scene) -> str:
     for name, value in scene.layout.fixed.items():
         rows.append((name, "", "fixed", f"{value:.6g}", ""))
     widths = [max(len(r[k]) for r in rows) for k in range(5)]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows)
+    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return "\n".join([*lines, *(said for said, _ in sharp_psfs(scene.images).values())])
 
 
 def prior_text(prior: Any) -> str:

@@ -55,6 +55,7 @@ class ImageLikelihood:
 
         self.index, self.factor = tensor(index, torch.int64), tensor(factor)
         self.data, self.weight = tensor(image.data / self.unit), tensor(np.where(image.valid, self.unit / sigma, 0.0))
+        self.weight2 = self.weight.square()
         self.sigma, self.raw, self.valid = tensor(sigma), tensor(image.data), tensor(image.valid, torch.bool)
         used = sigma[image.valid]
         self.const = -float(np.log(used).sum()) - 0.5 * math.log(2 * math.pi) * used.size
@@ -77,10 +78,10 @@ class ImageLikelihood:
 
     def _plain(self, full: torch.Tensor) -> torch.Tensor:
         model = self.renderer.image(*self._split(full))
-        return self.const - 0.5 * ((model - self.data) * self.weight).square().sum()
+        return self.const - 0.5 * ((model - self.data) * self.weight).square().sum(dtype=torch.float64)
 
     def _scored(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        half, sources, skies = self.renderer.score(*self._split(full), self.data, self.weight)
+        half, sources, skies = self.renderer.score(*self._split(full), self.data, self.weight2)
         by = torch.cat([*sources, *skies]) * self.factor
         return self.const - half, -torch.zeros_like(full).index_add(0, self.index, by)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ import pyro
 import torch
 
 from bayesjoint.images import Frame, Image
+from bayesjoint.log import log
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.chart import Chart
-from bayesjoint.scene.checks import check, named, overlap
+from bayesjoint.scene.checks import check, named, overlap, sharp_psfs
 from bayesjoint.scene.layout import build, suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
-from bayesjoint.scene.planning import make_plans
+from bayesjoint.scene.planning import BUDGET, make_plans
 from bayesjoint.sky.components import Component, cut_loose
 from bayesjoint.units import to_float
 
@@ -57,6 +59,8 @@ class Scene:
         dtype: torch.dtype = torch.float64,
     ) -> None:
         self._build(components, images, reference, device, dtype, {}, None)
+        for said, sigmas in sharp_psfs(self.images).values():
+            log.log(logging.WARNING if sigmas > BUDGET else logging.INFO, said)
 
     def _build(
         self,
