@@ -156,6 +156,27 @@ def test_gradients_jacobian_and_fused_score_agree():
     assert torch.allclose(g, torch.cat([gv, gs]), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("step", [1, 2, 4])
+@pytest.mark.parametrize("shape", [(), bj.FourierModes(3)])
+def test_window_cuts_the_light_outside_the_core_alone(shape, step):
+    image = bj.Image(np.zeros((90, 80)), sigma=1.0, psf=bj.PSF(stamp(3.5, 1)), pixel_scale=1.0)
+    middle, source = image.placement.middle, bj.Sersic("g", shape=shape)
+    p = torch.tensor([-3.31, -5.17, 0.5, -50.0, 1.0, 3.0, *([0.05, 0.02] if shape else []), 2.0], dtype=F64)
+
+    def made(window):
+        plan = StampPlan((middle[0] + 3.31, middle[1] - 5.17), 0.5, step, window=window)
+        return Renderer(image, Frame(None), [(source, plan)], F64, CPU)
+
+    whole, cut = made(None), made((15, 70, 10, 72))
+    assert (whole.image([p], []) - cut.image([p], [])).abs().max() < 1e-6 * whole.image([p], []).max()
+    weight, target = torch.rand(90, 80, dtype=F64), torch.randn(90, 80, dtype=F64)
+    v = p.clone().requires_grad_()
+    (g,) = torch.autograd.grad((0.5 * (cut.image([v], []) - target) ** 2 * weight).sum(), v)
+    with torch.no_grad():
+        assert torch.allclose(cut.score([p], [], target, weight)[1][0], g, rtol=1e-10)
+        assert torch.allclose(cut.jacobian([p], []) @ ((cut.image([p], []) - target) * weight).reshape(-1), g, rtol=1e-10)
+
+
 @pytest.mark.parametrize("distort", [False, True])
 def test_smooth_across_pixel_boundaries(distort):
     """The box follows the source from pixel to pixel: no step in the image where it moves on."""

@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from bayesjoint.threads import few_threads
+
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["check_request", "densities", "few_threads", "k_threshold", "values_of"]
-
-SMALL = 256 * 256
-"""Pixels of the largest image up to which one thread is as fast as many, and far faster beside other work."""
+__all__ = ["check_request", "densities", "k_threshold", "largest", "values_of"]
 
 
-@contextlib.contextmanager
-def few_threads(scene: Scene) -> Iterator[None]:
-    """Compute small scenes in one thread; the number of threads is as before afterwards."""
-    before = torch.get_num_threads()
-    if max(im.data.size for im in scene.images) <= SMALL:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def largest(scene: Scene) -> int:
+    """Pixels of the scene's largest image."""
+    return max(im.data.size for im in scene.images)
 
 
 @torch.no_grad()
 def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log density of each flat draw, shape (s,), and its log likelihood by image, shape (s, images)."""
     lp, ll = np.empty(len(z)), np.empty((len(z), len(scene.images)))
-    with few_threads(scene):
+    with few_threads(largest(scene)):
         for k, row in enumerate(z):
             x = torch.as_tensor(row, dtype=scene.dtype).to(scene.device)
             by_image = scene.log_likelihood(x)

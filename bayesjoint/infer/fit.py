@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bayesjoint.infer.draws import few_threads, values_of
+from bayesjoint.infer.draws import largest, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.log import log
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
+from bayesjoint.threads import few_threads
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
     history: list[dict[str, Any]] = []
     z = scene.unconstrain(values)
     _start_inside(scene, z, values)
-    with few_threads(scene), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
+    with few_threads(largest(scene)), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
 
         def report(record: dict[str, Any]) -> None:
             bar.update(record["iteration"] - bar.n)

@@ -11,8 +11,9 @@ import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import check_request, densities, few_threads, k_threshold, values_of
+from bayesjoint.infer.draws import check_request, densities, k_threshold, largest, values_of
 from bayesjoint.posterior.arviz_seam import pareto_smooth
+from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
@@ -62,7 +63,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
 
     losses: list[float] = []
     converged, steps = False, 0
-    with few_threads(scene), torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
+    with few_threads(largest(scene)), torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
         torch.manual_seed(seed)
         rate = 0.02
         engine = SVI(model, guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))

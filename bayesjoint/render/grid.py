@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Sequence
 
@@ -68,7 +69,7 @@ class Grid:
 
     def __init__(self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device, step: int = 1) -> None:
         (ny, nx), (py, px) = placement.shape, pad
-        self.step = step
+        self.step, self.pad = step, pad
         j, i = np.arange(-py, ny + py, step), np.arange(-px, nx + px, step)
         self.shape = (j.size, i.size)
         x, y = frame.to_sky(placement, *np.meshgrid(i, j))
@@ -96,6 +97,25 @@ class Grid:
         else:
             self.x, self.y = tensor(x), tensor(y)
             self.area = tensor(area)
+
+    def cut(self, window: tuple[int, int, int, int] | None) -> tuple[Grid, tuple[slice, slice]]:
+        """The part within a window of pixels (x0, x1, y0, y1), half-open, and where it lies in the whole; all of it for None."""
+        if window is None:
+            return self, (slice(0, self.shape[0]), slice(0, self.shape[1]))
+        x0, x1, y0, y1 = window
+        where = tuple(
+            slice(*(int(np.clip(-(-(edge + p) // self.step), 0, n)) for edge in edges))
+            for edges, p, n in zip(((y0, y1), (x0, x1)), self.pad, self.shape, strict=True)
+        )
+        new = copy.copy(self)
+        new.shape = tuple(max(s.stop - s.start, 0) for s in where)
+        if self.linear:
+            new.rows, new.cols = tuple(r[where[0]] for r in self.rows), tuple(c[where[1]] for c in self.cols)
+        else:
+            new.x, new.y = self.x[where].contiguous(), self.y[where].contiguous()
+        x0, y0, i0, j0 = self._origin
+        new._origin = x0, y0, i0 - where[1].start * self.step, j0 - where[0].start * self.step
+        return new, where
 
     def window(self, p: Sequence[Scalar], reach: float) -> tuple[slice, slice]:
         """Rows and columns within `reach` arcsec of (p[0], p[1]); all of them where that would mean to wait for the device."""

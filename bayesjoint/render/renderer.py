@@ -19,6 +19,7 @@ from bayesjoint.scalar import add_scaled, numbers
 __all__ = ["Renderer"]
 
 Locals = Sequence[torch.Tensor]
+ORIGIN = (slice(0, None), slice(0, None))
 
 
 class Renderer:
@@ -44,7 +45,9 @@ class Renderer:
         self.blur = Blur(optics, image.shape, steps, dtype, device)
         self.grids = {step: Grid(image.placement, frame, self.blur.pad, dtype, device, step) for step in steps}
         self.outside = {
-            k: (Outside if s.source.radial else TracedOutside)(s.source, self.grids[s.plan.step], s.a) for k, s in enumerate(self.stamps) if s.a
+            k: (Outside if s.source.radial else TracedOutside)(s.source, self.grids[s.plan.step], s.a, s.plan.window)
+            for k, s in enumerate(self.stamps)
+            if s.a
         }
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)
         self.rows, self.cols = j[:, None], i
@@ -61,8 +64,9 @@ class Renderer:
         if self.outside:
             light = {}
             for step, sources in self._by_step().items():
-                total = sum(local[k][-1] * self.outside[k].light(local[k][:-1]) for k in sources)
-                light[step] = _padded(total * self.grids[step].area, self.blur.canvas(step))
+                grid = self.grids[step]
+                total = sum(_placed(local[k][-1] * self.outside[k].light(local[k][:-1]), self.outside[k].where, grid.shape) for k in sources)
+                light[step] = _placed(total * grid.area, ORIGIN, self.blur.canvas(step))
             canvas = self.blur.forward(light)
         flat = canvas.reshape(-1)
         for s, v in zip(self.stamps, local, strict=True):
@@ -94,7 +98,7 @@ class Renderer:
                 inside = canvas[: grid.shape[0], : grid.shape[1]]
                 for k in sources:
                     bright, kept[k] = self.outside[k].draw(local[k][:-1], new)
-                    add_scaled(inside, bright, numbers(local[k][-1:])[0])
+                    add_scaled(inside[self.outside[k].where], bright, numbers(local[k][-1:])[0])
                 inside.mul_(grid.area)
                 light[step] = canvas
             residual = torch.sub(self.blur.forward(light), data, out=new(data))
@@ -116,7 +120,7 @@ class Renderer:
                 grid = self.grids[step]
                 back = torch.mul(back[: grid.shape[0], : grid.shape[1]], grid.area, out=new.empty(grid.shape, self.dtype, self.device))
                 for k in self._by_step()[step]:
-                    g = self.outside[k].adjoint(back, kept[k], new)
+                    g = self.outside[k].adjoint(back[self.outside[k].where], kept[k], new)
                     g[:-1] *= local[k][-1]
                     by_source[k] = by_source[k] + g
         return half_chi2, by_source, by_sky
@@ -127,9 +131,9 @@ class Renderer:
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
             p, flux = v[:-1], v[-1]
             if k in self.outside:
-                step = s.plan.step
-                light = _padded(self.outside[k].columns(p).mul_(self.grids[step].area), self.blur.canvas(step))
-                canvas = self.blur.forward({step: light}).reshape(len(v), -1)
+                grid = self.grids[s.plan.step]
+                light = _placed(self.outside[k].columns(p), self.outside[k].where, grid.shape) * grid.area
+                canvas = self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))}).reshape(len(v), -1)
                 canvas[:-1] *= flux
             else:
                 canvas = torch.zeros(len(v), self.shape[0] * self.shape[1], dtype=self.dtype, device=self.device)
@@ -147,6 +151,9 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return a.dot(b) if a.dtype == torch.float64 else (a * b).sum(dtype=torch.float64)
 
 
-def _padded(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-    """A tensor with zeros after it along its last two axes."""
-    return torch.nn.functional.pad(x, (0, shape[1] - x.shape[-1], 0, shape[0] - x.shape[-2]))
+def _placed(x: torch.Tensor, where: tuple[slice, slice], shape: tuple[int, int]) -> torch.Tensor:
+    """A tensor put among zeros, so that its last two axes are of a shape."""
+    rows, cols = (s.start for s in where)
+    if x.shape[-2:] == shape:
+        return x
+    return torch.nn.functional.pad(x, (cols, shape[1] - cols - x.shape[-1], rows, shape[0] - rows - x.shape[-2]))

@@ -44,6 +44,8 @@ class StampPlan:
         For a source that ends at a radius: the largest (arcsec) for which all of it is core; 0, where a taper splits it.
     fine : float
         Size of the core, and its nodes, in units of what serves well.
+    window : (int, int, int, int), optional
+        Pixels x0, x1, y0, y1 (half-open) outside which the source has no light; None: it has everywhere.
     """
 
     pixel: tuple[float, float]
@@ -51,6 +53,7 @@ class StampPlan:
     step: int = 1
     extent: float = 0.0
     fine: float = 1.0
+    window: tuple[int, int, int, int] | None = None
 
 
 def box_shape(plan: StampPlan, image: Image, jacobian: np.ndarray) -> tuple[int, int]:

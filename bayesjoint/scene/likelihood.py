@@ -15,6 +15,7 @@ from bayesjoint.render.renderer import Renderer
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.layout import Layout, as_local
 from bayesjoint.sky.components import Component, Sky, Source
+from bayesjoint.threads import few_threads
 
 __all__ = ["ImageLikelihood"]
 
@@ -81,7 +82,8 @@ class ImageLikelihood:
         return self.const - 0.5 * ((model - self.data) * self.weight).square().sum(dtype=torch.float64)
 
     def _scored(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        half, sources, skies = self.renderer.score(*self._split(full), self.data, self.weight2)
+        with few_threads(self.data.numel()):
+            half, sources, skies = self.renderer.score(*self._split(full), self.data, self.weight2)
         by = torch.cat([*sources, *skies]) * self.factor
         return self.const - half, -torch.zeros_like(full).index_add(0, self.index, by)
 

@@ -51,7 +51,8 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
     if not isinstance(c, Extended):
         return StampPlan(pixel)
     q = round(float(np.clip(SPARE * scene.value(c, "q", im, values), 0.0, 1.0)), 3)
-    plan = StampPlan(pixel, q)
+    old = scene.plans[im.name][c.name] if scene.plans else StampPlan(pixel)
+    plan = StampPlan(pixel, q, fine=old.fine, window=old.window)
     jac = scene.frame.jacobian(im.placement, *pixel)
     if c.radial and c.ends:
         params = [torch.tensor(scene.value(c, k, im, values), dtype=torch.float64) for k in c.light_params]

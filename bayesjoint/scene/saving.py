@@ -143,9 +143,7 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
         "start": {k: float(v) for k, v in scene.start.items()},
         "values": None if values is None else {k: float(v) for k, v in values.items()},
         "fixed": {k: float(v) for k, v in scene._held().items()},
-        "plan": {
-            im: {s: dataclasses.asdict(p) | {"pixel": [float(v) for v in p.pixel]} for s, p in plans.items()} for im, plans in scene.plans.items()
-        },
+        "plan": {im: {s: _plain(p) for s, p in plans.items()} for im, plans in scene.plans.items()},
     }
     if fit is not None:
         document["fit"] = dict(fit)
@@ -195,7 +193,10 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                     per=given.get("per"),
                     value=given.get("value"),
                 )
-    plans = {im: {s: StampPlan(**{**p, "pixel": tuple(p["pixel"])}) for s, p in sources.items()} for im, sources in document["plan"].items()}
+    plans = {
+        im: {s: StampPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()}) for s, p in sources.items()}
+        for im, sources in document["plan"].items()
+    }
     ref = document["reference"]
     scene = object.__new__(Scene)
     dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
@@ -222,6 +223,10 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                 f"The image {im.name!r} lies {off:.3g} arcsec from where it was when the scene was made: shift it by the same, or give the same WCS or center=."
             )
     return scene
+
+
+def _plain(plan: StampPlan) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(plan).items()}
 
 
 def _made(entry: Mapping[str, Any]) -> kinds.Component:

@@ -97,6 +97,7 @@ class Scene:
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
+        self.plans: dict[str, dict[str, StampPlan]] = {}
         self.plans = {k: dict(v) for k, v in plans.items()} if plans is not None else make_plans(self, self.start)
         self.likelihoods = [
             ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device) for im in self.images

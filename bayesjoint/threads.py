@@ -1,0 +1,26 @@
+"""Threads: small images are computed in one, where many would wait for one another longer than they work."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+__all__ = ["few_threads"]
+
+SMALL = 256 * 256
+"""Pixels up to which one thread is as fast as many, and far faster beside other work."""
+
+
+@contextlib.contextmanager
+def few_threads(pixels: int) -> Iterator[None]:
+    """Compute in one thread if there are few pixels; the number of threads is as before afterwards."""
+    before = torch.get_num_threads()
+    if before > 1 and pixels <= SMALL:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != before:
+            torch.set_num_threads(before)
