@@ -28,3 +28,10 @@ def test_the_tutorial_runs(monkeypatch):
     monkeypatch.setenv("TUTORIAL_DRAWS", "120")
     path = ROOT / "tutorials" / "01_three_bands.py"
     exec(compile(path.read_text(), path.name, "exec"), {"__name__": "__main__"})
+
+
+def test_the_page_of_profiles_is_what_the_tables_say():
+    path = ROOT / "docs" / "make_profiles.py"
+    names = {"__name__": "make_profiles"}
+    exec(compile(path.read_text(), path.name, "exec"), names)
+    assert (ROOT / "docs" / "profiles.md").read_text() == names["text"]()

@@ -1,0 +1,55 @@
+"""Print docs/profiles.md from the sources' and shapes' own tables: python docs/make_profiles.py > docs/profiles.md."""
+
+import inspect
+
+import bayesjoint as bj
+from bayesjoint.sky import galaxies, shapes
+
+INTRO = """# Profiles and shapes
+
+Printed from the package's own tables by `python docs/make_profiles.py`; a test keeps it true.
+
+Every source has `x`, `y` (arcsec East and North of the scene's origin) and `flux` (nJy where the image has an AB zeropoint), one a band. Extended sources also
+have `q` (axis ratio, minor over major) and `pa` (degrees East of North); lengths are along the major axis. A length without a prior in its row gets a log-normal
+one from the scene's geometry, between a quarter of the finest pixel and half the extent of the images (2 standard deviations either side). Bounds are where
+a value means something; automatic starts keep within them.
+
+`bj.Sersic("galaxy", shape=[bj.Spiral(), bj.FourierModes(2), bj.Truncation()])`: shapes compose with any extended source and with one another, in the order
+given; their parameters become the source's own (`galaxy.a2`, `galaxy.r_cut`).
+"""
+EXAMPLES = {"Spline": {"knots": [0.0, 1.0, 2.0, 4.0]}}
+SHAPES = {"FourierModes": (3, 4), "Warp": ([2.0, 5.0],)}
+
+
+def rows(specs: tuple[bj.sky.Spec, ...]) -> list[str]:
+    """Table of specs in Markdown."""
+    out = ["| parameter | unit | bounds | default prior | meaning |", "|---|---|---|---|---|"]
+    for s in specs:
+        if s.prior is None:
+            prior = "from the geometry"
+        elif s.prior[0] == "lognormal":
+            prior = f"LogNormal(ln {s.prior[1]:g}, {s.prior[2]:g})"
+        else:
+            prior = f"Normal({s.prior[1]:g}, {s.prior[2]:g})"
+        bounds = "" if s.bounds == (-float("inf"), float("inf")) else f"{s.bounds[0]:g} to {s.bounds[1]:g}"
+        out.append(f"| `{s.name}` | {s.unit} | {bounds} | {prior} | {s.doc} |")
+    return out
+
+
+def text() -> str:
+    """The whole page."""
+    lines = [INTRO, "## Sources", ""]
+    for name in sorted(galaxies.__all__):
+        kind = getattr(galaxies, name)
+        made = kind("source", **EXAMPLES.get(name, {}))
+        lines += [f"### {name}", "", inspect.cleandoc(kind.__doc__).split("\n\nParameters\n")[0], "", *rows(made.specs_of_profile), ""]
+    lines += ["### Point", "", inspect.cleandoc(bj.Point.__doc__), "", "## Shapes", ""]
+    for kind in sorted(shapes.Shape.__subclasses__(), key=lambda k: k.__name__):
+        if kind.__module__ == shapes.__name__:
+            made = kind(*SHAPES.get(kind.__name__, ()))
+            lines += [f"### {kind.__name__}", "", inspect.cleandoc(kind.__doc__).split("\n\nParameters\n")[0], "", *rows(made.specs), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    print(text(), end="")
