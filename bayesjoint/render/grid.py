@@ -16,6 +16,8 @@ __all__ = ["Grid", "Scratch"]
 
 LINEAR = 1e-5
 """Departure in pixels up to which a WCS is taken as linear."""
+LATTICE = 33
+"""Places along each axis at which that is tried: WCS are polynomials of low order."""
 
 
 class Scratch:
@@ -72,17 +74,13 @@ class Grid:
         self.step, self.pad = step, pad
         j, i = np.arange(-py, ny + py, step), np.arange(-px, nx + px, step)
         self.shape = (j.size, i.size)
-        x, y = frame.to_sky(placement, *np.meshgrid(i, j))
-        area = (
-            np.abs(np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)) / step**2
-            if min(self.shape) > 1
-            else np.full(self.shape, placement.pixel_scale**2)
-        )
         jac = frame.jacobian(placement, *placement.middle)
         mx, my = placement.middle
         x0, y0 = frame.to_sky(placement, mx, my)
-        linear = [jac[k, 0] * (i - mx) + (jac[k, 1] * (j - my) + o)[:, None] for k, o in ((0, x0), (1, y0))]
-        off = max(np.abs(linear[0] - x).max(), np.abs(linear[1] - y).max()) / np.sqrt(abs(np.linalg.det(jac)))
+        some_i, some_j = (np.unique(np.linspace(a[0], a[-1], LATTICE).round()) for a in (i, j))
+        sky = frame.to_sky(placement, *np.meshgrid(some_i, some_j))
+        linear = [jac[k, 0] * (some_i - mx) + (jac[k, 1] * (some_j - my) + o)[:, None] for k, o in ((0, x0), (1, y0))]
+        off = max(np.abs(a - b).max() for a, b in zip(linear, sky, strict=True)) / np.sqrt(abs(np.linalg.det(jac)))
         self.linear = bool(off < LINEAR)
 
         def tensor(v: np.ndarray) -> torch.Tensor:
@@ -95,8 +93,9 @@ class Grid:
             self.rows = tensor(jac[0, 1] * (j - my) + x0)[:, None], tensor(jac[1, 1] * (j - my) + y0)[:, None]
             self.area = float(abs(np.linalg.det(jac)))
         else:
-            self.x, self.y = tensor(x), tensor(y)
-            self.area = tensor(area)
+            x, y = frame.to_sky(placement, *np.meshgrid(i, j))
+            area = np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)
+            self.x, self.y, self.area = tensor(x), tensor(y), tensor(np.abs(area) / step**2)
 
     def cut(self, window: tuple[int, int, int, int] | None) -> tuple[Grid, tuple[slice, slice]]:
         """The part within a window of pixels (x0, x1, y0, y1), half-open, and where it lies in the whole; all of it for None."""
