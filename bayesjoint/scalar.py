@@ -54,10 +54,14 @@ def columns_of(f: Callable[[torch.Tensor], torch.Tensor], p: torch.Tensor) -> tu
     In reverse mode, twice: the gradient of a weighted sum is linear in the weights, and its slopes by them are the columns. Forward
     mode gives the same, and takes up to ten times as long for its work on each operation (torch 2.13).
     """
+    if not p.numel():
+        value = f(p)
+        return value, value.new_zeros(0, *value.shape)
     with torch.enable_grad():
         leaf = p.detach().requires_grad_(True)
         value = f(leaf)
         weights = torch.zeros_like(value, requires_grad=True)
-        (grad,) = torch.autograd.grad(value, leaf, weights, create_graph=True)
+        # of sums, not with weights as grad_outputs: torch would check those by importing sympy, which takes a second
+        (grad,) = torch.autograd.grad((value * weights).sum(), leaf, create_graph=True)
         columns = [torch.autograd.grad(g, weights, retain_graph=True)[0] for g in grad.unbind()]
     return value.detach(), torch.stack(columns)

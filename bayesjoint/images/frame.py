@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,12 @@ class Placement:
         """Pixel coordinates (x, y) of the image's middle."""
         return (self.shape[1] - 1) / 2, (self.shape[0] - 1) / 2
 
-    @property
+    @cached_property
     def sky_middle(self) -> SkyCoord | None:
         """Sky position of the middle, or None without a WCS."""
         return None if self.wcs is None else _as_icrs(self.wcs, *self._world(*self.middle))
 
-    @property
+    @cached_property
     def pixel_scale(self) -> float:
         """Side in arcsec of a square as large as the middle pixel."""
         if self.wcs is None:

@@ -63,7 +63,7 @@ class Fit:
         self.hessian = precision
         covariance, weak = _invert(precision, self.names)
         self.z_covariance = torch.as_tensor(covariance, dtype=scene.dtype).to(scene.device)
-        jac = torch.func.jacfwd(lambda z: scene.chart.values(z)[0])(self.z).cpu().double().numpy()
+        jac = scene.chart.slopes(self.z).cpu().double().numpy()
         self.covariance = jac @ covariance @ jac.T
         self.errors = dict(zip(self.names, np.sqrt(np.clip(np.diag(self.covariance), 0, None)).tolist(), strict=True))
         self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)

@@ -119,7 +119,8 @@ class TracedOutside(Outside):
     def adjoint(self, grad: torch.Tensor, kept: Any, new: New) -> torch.Tensor:
         """See `Outside.adjoint`."""
         leaf, light = kept
-        (by,) = torch.autograd.grad(light, leaf, grad)
+        with torch.enable_grad():
+            (by,) = torch.autograd.grad((light * grad).sum(), leaf)
         return torch.cat([by, (light.detach() * grad).sum()[None]])
 
     def columns(self, p: torch.Tensor) -> torch.Tensor:

@@ -45,7 +45,8 @@ class Traced(Core):
     def adjoint(self, kept: Any, weight: torch.Tensor) -> torch.Tensor:
         """Gradient by (q, pa, *light) of the real sum of `weight` (complex) times the transform."""
         leaf, value = kept
-        (grad,) = torch.autograd.grad(value, leaf, weight.conj().resolve_conj() if value.is_complex() else weight.real)
+        with torch.enable_grad():
+            (grad,) = torch.autograd.grad((value * weight).real.sum() if value.is_complex() else (value * weight.real).sum(), leaf)
         return grad[2:]
 
     def with_columns(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch.distributions import Distribution, LogNormal, Normal, biject_to
 from torch.distributions.transforms import ExpTransform, identity_transform
 
+from bayesjoint.scalar import columns_of
 from bayesjoint.scene.layout import Layout, Site
 from bayesjoint.sky.priors import Angle, AxisRatio, recast
 
@@ -99,9 +100,12 @@ class Chart:
             theta = theta.index_copy(0, self.q, torch.exp(-eta)).index_copy(0, self.pa, angle)
         for i, transform in self.other:
             if transform is not None:
-                # a slice, not z[i]: under jacfwd a 0-d tensor would be promoted by the transform's numbers
                 theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i : i + 1]))
         return theta, t
+
+    def slopes(self, z: torch.Tensor, which: int = 0) -> torch.Tensor:
+        """Derivatives of what `values` gives (0: the values; 1: their coordinates) by z, shape (n, n)."""
+        return columns_of(lambda x: self.values(x)[which], z)[1].T
 
     def log_prior(self, z: torch.Tensor, theta: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Log prior density of z: the sites' log prior plus log |d theta / d z|."""
@@ -134,7 +138,7 @@ class Chart:
 
     def precision(self, z: torch.Tensor) -> torch.Tensor:
         """Minus the second derivative of `log_prior` by z, made positive: shape (n, n)."""
-        slope = torch.func.jacfwd(lambda x: self.values(x)[1])(z.detach()) * self.inverse_scale[:, None]
+        slope = self.slopes(z, 1) * self.inverse_scale[:, None]
         h = slope.T @ slope
         for i, transform in self.other:
             x = z[i].detach().clone().requires_grad_(True)

@@ -184,18 +184,21 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.where(norm > 1e-3 * norm.max(), signal / np.sqrt(norm) / gain, 0.0)
     level = 5.0 if (snr > 5).any() else 3.0
-    labels, count = ndimage.label(snr > level)
-    found = []
-    for k in range(1, count + 1):
-        where = (labels == k) & im.valid
-        if where.sum() < 4:
-            continue
-        found.append(_measure(im, scene, where, sky, width))
+    labels, _ = ndimage.label(snr > level)
+    found, margin = [], int(np.ceil(4 * width))
+    for k, (rows, cols) in enumerate(ndimage.find_objects(labels), 1):
+        rows, cols = (slice(max(s.start - margin, 0), s.stop + margin) for s in (rows, cols))
+        where = (labels[rows, cols] == k) & im.valid[rows, cols]
+        if where.sum() >= 4:
+            found.append(_measure(im, scene, where, (rows.start, cols.start), sky, width))
     return sorted((b for b in found if b is not None), key=lambda b: -b.snr)
 
 
-def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: float) -> Blob | None:
-    light = np.where(where, np.clip(im.data - sky, 0, None), 0.0)
+def _measure(im: Image, scene: Scene, where: np.ndarray, corner: tuple[int, int], sky: float, width: float) -> Blob | None:
+    """A patch of light, from its pixels in the part of the image that begins at `corner` (row, column)."""
+    here = tuple(slice(c, c + n) for c, n in zip(corner, where.shape, strict=True))
+    bright, variance = im.data[here] - sky, im.variance[here]
+    light = np.where(where, np.clip(bright, 0, None), 0.0)
     total = light.sum()
     if not total > 0:
         return None
@@ -213,6 +216,8 @@ def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: floa
     g = f * window
     mxx, myy, mxy = ((g * a).sum() / g.sum() for a in ((i - cx) ** 2, (j - cy) ** 2, (i - cx) * (j - cy)))
     floor = 0.25 * min(mxx, myy)
+    snr = float(bright[j, i].sum() / np.sqrt(variance[j, i].sum()))
+    cx, cy = cx + corner[1], cy + corner[0]
     jac = scene.frame.jacobian(im.placement, cx, cy)
     cov = jac @ np.array([[max(mxx - width**2, floor), mxy], [mxy, max(myy - width**2, floor)]]) @ jac.T
     val, vec = np.linalg.eigh(cov)
@@ -222,7 +227,7 @@ def _measure(im: Image, scene: Scene, where: np.ndarray, sky: float, width: floa
     q = float(np.clip(np.sqrt(val[0] / val[1]), 0.15, 0.95))
     # significance, lowered towards the edge of the image: the target is more often in its middle
     off = np.hypot(cx - im.placement.middle[0], cy - im.placement.middle[1]) / (0.5 * min(im.shape))
-    snr = float((im.data - sky)[j, i].sum() / np.sqrt(im.variance[j, i].sum()) * np.exp(-0.5 * (off / 0.6) ** 2))
+    snr *= float(np.exp(-0.5 * (off / 0.6) ** 2))
     return Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size / np.sqrt(q), snr)
 
 

@@ -47,7 +47,8 @@ def derivatives_of(profile: Callable[..., torch.Tensor]) -> Callable[..., tuple[
         args = [torch.as_tensor(p, dtype=rho2.dtype, device=rho2.device).detach().requires_grad_() for p in (rho2, *params)]
         light = profile(*args)
         weights = rho2.detach().clone().requires_grad_()  # so the slope by rho² is that by its logarithm
-        steep, *sums = torch.autograd.grad(light, args, weights, create_graph=True, materialize_grads=True)
+        # of a sum, not with weights as grad_outputs: torch would check those by importing sympy, which takes a second
+        steep, *sums = torch.autograd.grad((light * weights).sum(), args, create_graph=True, materialize_grads=True)
         by = [torch.autograd.grad(s, weights, retain_graph=True)[0] if s.requires_grad else torch.zeros_like(rho2) for s in sums]
         return light.detach(), steep.detach(), by
 
