@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import j0, j1, jv
+from scipy.special import j0, j1
 
+from bayesjoint.render.bessel import bessel_orders
 from bayesjoint.render.core import POWER, REACH, STEP, Core, read
 from bayesjoint.scalar import columns_of
 
@@ -93,8 +94,9 @@ class Harmonics(Traced):
         self.step = STEP / radius / fine
         kappa = np.arange(int(np.ceil(self.top / self.step)) + 3) * self.step
         weight = 2 * np.pi * r * np.exp(-((r / a) ** 4)) * radius * POWER * self.t ** (POWER - 1) * self.node_weight
-        x = np.outer(kappa, r)
-        tables = [np.concatenate([jv(m, x), 0.5 * (jv(m - 1, x) - jv(m + 1, x)) * r]) * weight * (1 if m == 0 else 2) for m in self.orders]
+        j = bessel_orders(self.orders[-1] + 1, np.outer(kappa, r))
+        slopes = [(0.5 * (j[m - 1] - j[m + 1]) if m else -j[1]) * r for m in self.orders]
+        tables = [np.concatenate([j[m], slope]) * weight * (2 if m else 1) for m, slope in zip(self.orders, slopes, strict=True)]
         self.bessel = self.tensor(np.stack(tables))
         angles = 4 * count
         theta = 2 * np.pi / fold * np.arange(angles) / angles
