@@ -9,7 +9,7 @@ __all__ = ["bessel_orders"]
 
 
 def bessel_orders(top: int, x: np.ndarray) -> np.ndarray:
-    """J_0 to J_top at x >= 0, shape (top + 1, *x.shape), to about 1e-13.
+    """J_0 to J_top at x >= 0, shape (top + 1, *x.shape), to 5e-9.
 
     By the recurrence J_(m+1) = 2m/x J_m - J_(m-1), upward where x > top, downward from a high order elsewhere (Miller's algorithm;
     Press et al. 2007, Numerical Recipes, sect. 5.4): each is stable there.
