@@ -28,29 +28,62 @@ REACH = 2.15
 POWER = 3
 STEP = 0.3
 """Step of the table of G, in units of 1/R."""
+BAND = 16 * np.pi
+"""Frequency, in units of 1/a, above which light outside a taper of scale a has no power."""
+
+
+def radial_nodes(radius: float, top: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of integrals over rho from 0 to a radius, for cusps at 0 and frequencies up to `top`."""
+    t, weight = np.polynomial.legendre.leggauss(int(fine * (0.27 * POWER * top * radius + 36)))
+    t, weight = (t + 1) / 2, weight / 2
+    return radius * t**POWER, weight * radius * POWER * t ** (POWER - 1)
 
 
 class Core:
-    """What all cores share: the frequencies on the sky at which they are wanted, and radial nodes.
+    """What all cores share: the frequencies on the sky at which they are wanted, radial nodes, and the places of the table of G.
+
+    A core much larger than its smallest detail, as that of a thin galaxy is, is a sum of levels: what lies outside a taper half as large
+    has no power at high frequencies, so that radii far out and frequencies far up need not meet.
 
     Parameters
     ----------
     source : Extended
         Whose core it is.
-    radius : float
-        How far the core goes, arcsec along the major axis.
+    a : float
+        Scale of the taper, arcsec along the major axis.
     wx, wy : array, shape (n,)
         Frequencies in radian per arcsec East and North.
     fine : float
-        Radial nodes, and orders of angle, in units of what serves well.
+        Radial nodes, and places of the table, in units of what serves well.
     """
 
-    def __init__(self, source: Any, radius: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
         self.source, self.dtype, self.device = source, dtype, device
         self.top = float(np.sqrt(wx**2 + wy**2).max())
-        t, weight = np.polynomial.legendre.leggauss(int(fine * (0.27 * POWER * self.top * radius + 36)))
-        self.t, self.node_weight = (t + 1) / 2, weight / 2
         self.wx, self.wy = self.tensor(wx), self.tensor(wy)
+        self._lay(a, fine)
+
+    def _lay(self, a: float, fine: float) -> None:
+        rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
+        while True:
+            last = BAND / a >= self.top
+            top = self.top if last else BAND / a
+            r, w = radial_nodes(REACH * a, top, fine)
+            left = np.exp(-((r / a) ** 4)) - (0.0 if last else np.exp(-((2 * r / a) ** 4)))
+            rho.append(r)
+            weight.append(2 * np.pi * r * w * left)
+            highest.append(np.full(r.size, top))
+            begin = kappa[-1][-1]
+            count = int(np.ceil((top - begin) * REACH * a * fine / STEP)) + 1
+            kappa.append(begin + (top - begin) * np.arange(1, count + 1) / count)
+            if last:
+                break
+            a /= 2
+        self._spread(np.concatenate(rho), np.concatenate(weight), np.concatenate(kappa), np.concatenate(highest))
+
+    def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
+        """Make the tables: `rho`, `weight` of radial nodes, `highest` the frequencies to which they matter, `kappa` the table's places."""
+        raise NotImplementedError
 
     def tensor(self, x: np.ndarray) -> torch.Tensor:
         """As a tensor of the core's dtype and device."""
@@ -62,45 +95,34 @@ class Core:
         wu, wv = self.wx * s + self.wy * c, self.wx * c - self.wy * s
         return wu, wv, torch.sqrt(wu * wu + (q * wv) ** 2 + 1e-20)
 
-
-def read(kappa: torch.Tensor, table: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Interpolate tables of value over slope, shape (2 K, m), at kappa (N,) by Hermite's cubic: values (N, m) and slopes by kappa."""
-    size = table.shape[0] // 2
-    t = kappa / step
-    i = t.detach().floor().clamp(0, size - 2).long()
-    f = (t - i)[:, None]
-    lo, hi = table.index_select(0, i), table.index_select(0, i + 1)
-    dlo, dhi = (table.index_select(0, i + size + k) * step for k in (0, 1))
-    # lo + f (dlo + f (c2 + f c3)), and its slope
-    rise = hi - lo
-    c2, c3 = 3 * rise - 2 * dlo - dhi, dlo + dhi - 2 * rise
-    return lo + f * (dlo + f * (c2 + f * c3)), (dlo + f * (2 * c2 + 3 * f * c3)) / step
+    def read(self, kappa: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Interpolate tables of value over slope, shape (2 K, m), at kappa (N,) by Hermite's cubic: values (N, m) and slopes by kappa."""
+        size = table.shape[0] // 2
+        i = torch.bucketize(kappa.detach(), self.places[1:-1], right=True)
+        step = self.steps.index_select(0, i)[:, None]
+        f = (kappa - self.places.index_select(0, i))[:, None] / step
+        lo, hi = table.index_select(0, i), table.index_select(0, i + 1)
+        dlo, dhi = (table.index_select(0, i + size + k) * step for k in (0, 1))
+        # lo + f (dlo + f (c2 + f c3)), and its slope
+        rise = hi - lo
+        c2, c3 = 3 * rise - 2 * dlo - dhi, dlo + dhi - 2 * rise
+        return lo + f * (dlo + f * (c2 + f * c3)), (dlo + f * (2 * c2 + 3 * f * c3)) / step
 
 
 class Hankel(Core):
-    """Core of a source whose light depends on the elliptical radius alone, with its derivatives written out.
+    """Core of a source whose light depends on the elliptical radius alone, with its derivatives written out."""
 
-    Parameters
-    ----------
-    a : float
-        Scale of the taper, arcsec along the major axis.
-    """
-
-    def __init__(self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
-        radius = REACH * a
-        super().__init__(source, radius, wx, wy, fine, dtype, device)
-        t, rho = self.t, radius * self.t**POWER
-        self.step = STEP / radius / fine
-        kappa = np.arange(int(np.ceil(self.top / self.step)) + 3) * self.step
-        bessel = np.concatenate([j0(np.outer(kappa, rho)), -j1(np.outer(kappa, rho)) * rho])
-        bessel *= 2 * np.pi * rho * np.exp(-((rho / a) ** 4)) * radius * POWER * t ** (POWER - 1) * self.node_weight
-        self.rho2, self.bessel = self.tensor(rho**2), self.tensor(bessel)
+    def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
+        x, weight = np.outer(kappa, rho), weight * (kappa[:, None] <= highest)
+        self.rho2 = self.tensor(rho**2)
+        self.bessel = self.tensor(np.concatenate([j0(x) * weight, -j1(x) * rho * weight]))
+        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """Transform of the core of a unit-flux source, about its centre: real, shape (N,); p = (x, y, q, pa, *light)."""
         _, _, q, pa, *params = p.unbind()
         g = self.source.radial_light(self.rho2, *params)
-        return read(self.turned(q, pa)[2], self.bessel @ g[:, None], self.step)[0][:, 0]
+        return self.read(self.turned(q, pa)[2], self.bessel @ g[:, None])[0][:, 0]
 
     def spectrum(self, p: torch.Tensor) -> torch.Tensor:
         """`plain`, with a backward pass of its own."""
@@ -111,7 +133,7 @@ class Hankel(Core):
         _, _, q, pa, *params = numbers(p)
         g, _, by = self.source.derivatives(self.rho2, *params)
         wu, wv, kappa = self.turned(q, pa)
-        value, slope = read(kappa, self.bessel @ torch.stack([g, *by], 1), self.step)
+        value, slope = self.read(kappa, self.bessel @ torch.stack([g, *by], 1))
         slope = slope[:, 0] / kappa
         turn = slope * (wu * wv) * ((1 - q * q) * (torch.pi / 180))
         return value[:, 0], torch.stack([slope * wv * wv * q, turn, *value.T[1:]])

@@ -17,7 +17,7 @@ import torch
 from scipy.special import j0, j1
 
 from bayesjoint.render.bessel import bessel_orders
-from bayesjoint.render.core import POWER, REACH, STEP, Core, read
+from bayesjoint.render.core import STEP, Core, radial_nodes
 from bayesjoint.scalar import columns_of
 
 __all__ = ["Compact", "Harmonics"]
@@ -59,48 +59,45 @@ class Traced(Core):
 class Compact(Traced):
     """All of a source whose light depends on the elliptical radius alone and ends at a radius: nodes and table scale with that.
 
-    Parameters
-    ----------
-    extent : float
-        The largest radius at which the light is to end, in arcsec along the major axis.
+    In place of a taper's scale comes the largest radius at which the light is to end, in arcsec along the major axis.
     """
 
-    def __init__(self, source: Any, extent: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
-        super().__init__(source, extent, wx, wy, fine, dtype, device)
-        rho = self.t**POWER
-        self.step = STEP / fine
-        kappa = np.arange(int(np.ceil(self.top * extent / self.step)) + 3) * self.step
-        bessel = np.concatenate([j0(np.outer(kappa, rho)), -j1(np.outer(kappa, rho)) * rho])
-        bessel *= 2 * np.pi * rho * POWER * self.t ** (POWER - 1) * self.node_weight
-        self.rho2, self.bessel = self.tensor(rho**2), self.tensor(bessel)
+    def _lay(self, extent: float, fine: float) -> None:
+        rho, weight = radial_nodes(1.0, self.top * extent, fine)
+        count = int(np.ceil(self.top * extent * fine / STEP)) + 1
+        kappa = self.top * extent * np.arange(count + 1) / count
+        self.rho2 = self.tensor(rho**2)
+        x, weight = np.outer(kappa, rho), 2 * np.pi * rho * weight
+        self.bessel = self.tensor(np.concatenate([j0(x), -j1(x) * rho]) * weight)
+        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """See `Traced.plain`."""
         _, _, q, pa, *params = p.unbind()
         extent = self.source.extent(*params)
         g = self.source.radial_light(self.rho2 * extent**2, *params)
-        return read(self.turned(q, pa)[2] * extent, self.bessel @ g[:, None], self.step)[0][:, 0] * extent**2
+        return self.read(self.turned(q, pa)[2] * extent, self.bessel @ g[:, None])[0][:, 0] * extent**2
 
 
 class Harmonics(Traced):
-    """Core of a source whose light depends on angle too, split off by a taper of scale a."""
+    """Core of a source whose light depends on angle too, split off by a taper."""
 
-    def __init__(self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
-        radius = REACH * a
-        super().__init__(source, radius, wx, wy, fine, dtype, device)
-        fold, count = source.fold, int(np.ceil(ORDERS * fine))
-        self.orders = [fold * k for k in range(count + 1)]
-        r = radius * self.t**POWER
-        self.step = STEP / radius / fine
-        kappa = np.arange(int(np.ceil(self.top / self.step)) + 3) * self.step
-        weight = 2 * np.pi * r * np.exp(-((r / a) ** 4)) * radius * POWER * self.t ** (POWER - 1) * self.node_weight
-        j = bessel_orders(self.orders[-1] + 1, np.outer(kappa, r))
-        slopes = [(0.5 * (j[m - 1] - j[m + 1]) if m else -j[1]) * r for m in self.orders]
-        tables = [np.concatenate([j[m], slope]) * weight * (2 if m else 1) for m, slope in zip(self.orders, slopes, strict=True)]
+    def _lay(self, a: float, fine: float) -> None:
+        self.count = int(np.ceil(ORDERS * fine))
+        super()._lay(a, fine)
+
+    def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
+        fold = self.source.fold
+        self.orders = [fold * k for k in range(self.count + 1)]
+        weight = weight * (kappa[:, None] <= highest)
+        j = bessel_orders(self.orders[-1] + 1, np.outer(kappa, rho))
+        slopes = [(0.5 * (j[m - 1] - j[m + 1]) if m else -j[1]) * rho for m in self.orders]
+        tables = [np.concatenate([j[m] * weight, slope * weight]) * (2 if m else 1) for m, slope in zip(self.orders, slopes, strict=True)]
         self.bessel = self.tensor(np.stack(tables))
-        angles = 4 * count
+        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
+        angles = 4 * self.count
         theta = 2 * np.pi / fold * np.arange(angles) / angles
-        self.u, self.v = self.tensor(np.outer(r, np.cos(theta))), self.tensor(np.outer(r, np.sin(theta)))
+        self.u, self.v = self.tensor(np.outer(rho, np.cos(theta))), self.tensor(np.outer(rho, np.sin(theta)))
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """See `Traced.plain`."""
@@ -109,7 +106,7 @@ class Harmonics(Traced):
         harmonics = torch.view_as_real(torch.fft.rfft(light, dim=1)[:, : len(self.orders)] / light.shape[1])
         tables = self.bessel @ harmonics.transpose(0, 1)  # (orders, 2 K, 2)
         wu, wv, kappa = self.turned(q, pa)
-        value = read(kappa, tables.transpose(0, 1).flatten(1), self.step)[0].view(-1, len(self.orders), 2)
+        value = self.read(kappa, tables.transpose(0, 1).flatten(1))[0].view(-1, len(self.orders), 2)
         turn, power = torch.complex(wu / kappa, q * wv / kappa), torch.ones_like(value[:, 0, 0]) + 0j
         step = turn
         for _ in range(self.source.fold - 1):
