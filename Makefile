@@ -24,9 +24,15 @@ fast: $(VENV)/.ready          ## the default suite without the slow tests
 lint: $(VENV)/.ready          ## ruff
 	$(BIN)/ruff check .
 
-bench: $(VENV)/.ready         ## accuracy and time of rendering and sampling
-	$(BIN)/python benchmarks/render.py
+# a peer, in an environment of its own: it patches Pyro for every module of its process
+$(VENV)-astrophot/.ready: benchmarks/astrophot.txt
+	$(PYTHON) -m venv $(VENV)-astrophot
+	$(VENV)-astrophot/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/astrophot.txt
+	touch $@
+
+bench: $(VENV)/.ready $(VENV)-astrophot/.ready  ## accuracy and time of rendering and sampling, beside AstroPhot
+	$(BIN)/python benchmarks/render.py --astrophot $(VENV)-astrophot/bin/python
 	$(BIN)/python benchmarks/real_fields.py
 
 clean:
-	rm -rf $(VENV) demo run build *.egg-info
+	rm -rf $(VENV) $(VENV)-astrophot demo run build *.egg-info
