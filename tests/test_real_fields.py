@@ -93,22 +93,6 @@ def test_simulated_three_bands(data):
     assert max(abs(best.values[k] - v) / best.errors[k] for k, v in wanted.items()) < 3.5
 
 
-def test_noiseless_images_return_the_truth(data):
-    from astropy.io import fits
-
-    truth = json.loads((data / "sim/leda/truth.json").read_text())[0]
-    images = [bj.Image.read(data / f"sim/leda/{b}.fits", band=b) for b in ("r", "W1", "NUV")]
-    images = [im.replace(data=fits.getdata(data / f"sim/leda/clean_{im.band}.fits")) for im in images]
-    best = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images).fit(progress=False)
-    wanted = {f"galaxy.{k}": truth[k] for k in ("x", "y", "q", "pa", "n", "r_eff")} | {
-        f"galaxy.flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in truth["mag"].items()
-    }
-    assert max(abs(best.values[k] - v) / best.errors[k] for k, v in wanted.items()) < 0.05
-    models = best.scene.render({**best.values, **wanted, **{f"sky.level[{b}]": 0.0 for b in ("r", "W1", "NUV")}})
-    for im, limit in zip(images, (0.1, 0.3, 0.1), strict=True):
-        assert (((models[im.name] - im.data) / im.sigma) ** 2).sum() < limit
-
-
 def test_the_outside_contract(data):
     check = DATA.parent / "checks" / "contract.py"
     if not check.is_file():

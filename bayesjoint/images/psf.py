@@ -71,7 +71,7 @@ class PSF:
         """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity)."""
         fwhm, scale = _widths(fwhm, pixel_scale)
         sigma = fwhm / scale / np.sqrt(8 * np.log(2))
-        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), 6.0 * sigma, fwhm / scale, options)
+        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), 6.0 * sigma, fwhm / scale, 3.5, options)
 
     @classmethod
     def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, **options: Any) -> PSF:
@@ -81,13 +81,13 @@ class PSF:
             raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")
         alpha2 = (fwhm / scale / 2) ** 2 / (2 ** (1 / beta) - 1)
         return cls._effective(
-            lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, options
+            lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, 5.0, options
         )
 
     @classmethod
-    def _effective(cls, optical: Any, radius: float, fwhm_px: float, options: dict) -> PSF:
-        """Integrate an optical PSF of unit sum over pixels; oversampled where the native grid would not hold it (FWHM < 3.5 px)."""
-        s = options.setdefault("oversampling", 1 if fwhm_px >= 3.5 else int(min(9, 2 * np.ceil(1.75 / max(fwhm_px, 0.4)) + 1)))
+    def _effective(cls, optical: Any, radius: float, fwhm_px: float, held: float, options: dict) -> PSF:
+        """Integrate an optical PSF of unit sum over pixels; oversampled where the native grid would not hold it (a FWHM below `held` px)."""
+        s = options.setdefault("oversampling", 1 if fwhm_px >= held else int(min(9, 2 * np.ceil(1.75 / max(fwhm_px, 0.4)) + 1)))
         s = _whole(s)
         half = int(np.ceil(max(radius, 2.0) * s))
         # the native pixel's response, integrated by Gauss-Legendre: exact to rounding for smooth PSFs, in parts for narrow ones

@@ -29,7 +29,9 @@ POWER = 3
 STEP = 0.3
 """Step of the table of G, in units of 1/R."""
 BAND = 16 * np.pi
-"""Frequency, in units of 1/a, above which light outside a taper of scale a has no power."""
+"""Frequency, in units of 1/a, above which light outside a taper of scale a / 2 has no power."""
+KINKED = 3.0
+"""How much further up that lies where isophotes have kinks."""
 
 
 def radial_nodes(radius: float, top: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,9 +67,10 @@ class Core:
 
     def _lay(self, a: float, fine: float) -> None:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
+        band = BAND * fine**2 * (KINKED if self.source.kinked else 1.0)
         while True:
-            last = BAND / a >= self.top
-            top = self.top if last else BAND / a
+            last = band / a >= self.top
+            top = self.top if last else band / a
             r, w = radial_nodes(REACH * a, top, fine)
             left = np.exp(-((r / a) ** 4)) - (0.0 if last else np.exp(-((2 * r / a) ** 4)))
             rho.append(r)

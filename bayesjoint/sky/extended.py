@@ -95,6 +95,11 @@ class Extended(Source):
         """Turns by 2 pi / fold leave the light as it is, in the plane where the ellipse is a circle."""
         return math.gcd(*(s.fold for s in self.shapes), 0 if self.elliptical else 2) or 4
 
+    @property
+    def kinked(self) -> bool:
+        """Whether isophotes may have kinks."""
+        return any(s.kinks for s in self.shapes)
+
     def options(self) -> dict[str, Any]:
         """Its shapes."""
         return {"shape": [{"type": type(s).__name__, **s.options()} for s in self.shapes]} if self.shapes else {}

@@ -35,6 +35,8 @@ class Shape:
     turns: ClassVar[bool] = False
     """Whether it turns each radius by its own angle: no area changes, unless what it turns is bent already."""
     dims: ClassVar[bool] = False
+    kinks: ClassVar[bool] = False
+    """Whether it may put kinks into isophotes."""
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where in the unbent plane the light at (u, v) is looked up."""
@@ -58,7 +60,8 @@ class Superellipse(Shape):
     specs = (
         Spec("C", "", "exponent of the superellipse: 2 an ellipse, above it boxy, below it discy", bounds=(0.5, 10.0), prior=("lognormal", 2.0, 0.2)),
     )
-    bends, fold = True, 4
+    bends = kinks = True
+    fold = 4
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Shape.bend`."""
