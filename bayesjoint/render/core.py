@@ -69,7 +69,7 @@ class Core:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
         band = BAND * fine**2 * (KINKED if self.source.kinked else 1.0)
         while True:
-            last = band / a >= self.top
+            last = 2 * band / a >= self.top
             top = self.top if last else band / a
             r, w = radial_nodes(REACH * a, top, fine)
             left = np.exp(-((r / a) ** 4)) - (0.0 if last else np.exp(-((2 * r / a) ** 4)))
@@ -98,18 +98,22 @@ class Core:
         wu, wv = self.wx * s + self.wy * c, self.wx * c - self.wy * s
         return wu, wv, torch.sqrt(wu * wu + (q * wv) ** 2 + 1e-20)
 
-    def read(self, kappa: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Interpolate tables of value over slope, shape (2 K, m), at kappa (N,) by Hermite's cubic: values (N, m) and slopes by kappa."""
-        size = table.shape[0] // 2
+    def find(self, kappa: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Which interval of the table each kappa (N,) lies in, how far along it (0 to 1), and the interval's length."""
         i = torch.bucketize(kappa.detach(), self.places[1:-1], right=True)
-        step = self.steps.index_select(0, i)[:, None]
-        f = (kappa - self.places.index_select(0, i))[:, None] / step
+        step = self.steps.index_select(0, i)
+        return i, (kappa - self.places.index_select(0, i)) / step, step
+
+    def read(self, kappa: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Interpolate tables of value over slope, shape (2 K, m), by Hermite's cubic: values (N, m), and the first's slope by kappa (N,)."""
+        size = table.shape[0] // 2
+        i, f, step = (x if k == 0 else x[:, None] for k, x in enumerate(self.find(kappa)))
         lo, hi = table.index_select(0, i), table.index_select(0, i + 1)
         dlo, dhi = (table.index_select(0, i + size + k) * step for k in (0, 1))
         # lo + f (dlo + f (c2 + f c3)), and its slope
         rise = hi - lo
         c2, c3 = 3 * rise - 2 * dlo - dhi, dlo + dhi - 2 * rise
-        return lo + f * (dlo + f * (c2 + f * c3)), (dlo + f * (2 * c2 + 3 * f * c3)) / step
+        return lo + f * (dlo + f * (c2 + f * c3)), (dlo[:, 0] + f[:, 0] * (2 * c2[:, 0] + 3 * f[:, 0] * c3[:, 0])) / step[:, 0]
 
 
 class Hankel(Core):
@@ -137,15 +141,36 @@ class Hankel(Core):
         g, _, by = self.source.derivatives(self.rho2, *params)
         wu, wv, kappa = self.turned(q, pa)
         value, slope = self.read(kappa, self.bessel @ torch.stack([g, *by], 1))
-        slope = slope[:, 0] / kappa
+        slope = slope / kappa
         turn = slope * (wu * wv) * ((1 - q * q) * (torch.pi / 180))
         return value[:, 0], torch.stack([slope * wv * wv * q, turn, *value.T[1:]])
 
-    draw = with_columns
+    def draw(self, p: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        """The transform, and what `adjoint` needs."""
+        _, _, q, pa, *params = numbers(p)
+        g, _, by = self.source.derivatives(self.rho2, *params)
+        wu, wv, kappa = self.turned(q, pa)
+        table = self.bessel @ g
+        i, f, step = self.find(kappa)
+        size = table.shape[0] // 2
+        lo, dlo, dhi = table.index_select(0, i), table.index_select(0, i + size).mul_(step), table.index_select(0, i + (size + 1)).mul_(step)
+        rise = table.index_select(0, i + 1).sub_(lo)
+        c2, c3 = (3 * rise).sub_(dlo, alpha=2).sub_(dhi), dlo.add(dhi).sub_(rise, alpha=2)
+        slope = (3 * c3).mul_(f).add_(c2, alpha=2).mul_(f).add_(dlo).div_(step).div_(kappa)
+        value = c3.mul_(f).add_(c2).mul_(f).add_(dlo).mul_(f).add_(lo)
+        return value, (q, wu, wv, slope, i, f, step, by)
 
-    def adjoint(self, by: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """Gradient by (q, pa, *light) of the real sum of `weight` (complex) times the transform; `by` is what `draw` kept."""
-        return by @ weight.real
+    def adjoint(self, kept: Any, weight: torch.Tensor) -> torch.Tensor:
+        """Gradient by (q, pa, *light) of the real sum of `weight` (complex) times the transform: by way of the table, not of each frequency."""
+        q, wu, wv, slope, i, f, step, by = kept
+        w = weight.real.contiguous()
+        pull = slope * w * wv
+        size = self.places.shape[0]
+        far, ends = f * f * (3 - 2 * f), f * (1 - f) * w * step
+        table = w.new_zeros(2 * size).index_add_(0, i, w - far * w).index_add_(0, i + 1, far * w)
+        table.index_add_(0, i + size, ends * (1 - f)).index_add_(0, i + (size + 1), ends * -f)
+        nodes = table @ self.bessel
+        return torch.stack([pull.dot(wv) * q, pull.dot(wu) * ((1 - q * q) * (torch.pi / 180)), *(nodes.dot(b) for b in by)])
 
 
 class _HankelSpectrum(torch.autograd.Function):

@@ -125,24 +125,42 @@ class Renderer:
                     by_source[k] = by_source[k] + g
         return half_chi2, by_source, by_sky
 
-    def jacobian(self, local: Locals, sky: Locals) -> torch.Tensor:
-        """Derivatives of the model by all local parameters, sources first, then sky: shape (n, ny * nx)."""
-        parts = []
+    def jacobian(self, local: Locals, sky: Locals, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Derivatives of the model by all local parameters, sources first, then sky, times `weight` (ny, nx): shape (n, ny * nx)."""
+        count = sum(len(v) for v in (*local, *sky))
+        out = torch.empty(count, *self.shape, dtype=self.dtype, device=self.device)
+        at = 0
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
-            p, flux = v[:-1], v[-1]
+            p, flux, rows = v[:-1], v[-1], out[at : at + len(v)]
             if k in self.outside:
                 grid = self.grids[s.plan.step]
-                light = _placed(self.outside[k].columns(p), self.outside[k].where, grid.shape) * grid.area
-                canvas = self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))}).reshape(len(v), -1)
-                canvas[:-1] *= flux
+                light = self.outside[k].columns(p)
+                light[:-1] *= flux
+                light = _placed(light, self.outside[k].where, grid.shape) * grid.area
+                for row, x in zip(rows, light, strict=True):  # one by one: what fits into the cache is faster than what is done at once
+                    full = self.blur.forward({grid.step: _placed(x, ORIGIN, self.blur.canvas(grid.step))})
+                    row.copy_(full) if weight is None else torch.mul(full, weight, out=row)
             else:
-                canvas = torch.zeros(len(v), self.shape[0] * self.shape[1], dtype=self.dtype, device=self.device)
-            s.add_rasters(canvas, p, flux)
-            parts.append(canvas)
-        one = torch.ones(self.shape, dtype=self.dtype, device=self.device)
+                rows.zero_()
+            s.add_rasters(rows.view(len(v), -1), p, flux, None if weight is None else weight.view(-1))
+            at += len(v)
+        one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
         for v in sky:
-            parts.append(torch.stack([one, one * self.cols, one * self.rows][: len(v)]).view(len(v), -1))
-        return torch.cat(parts)
+            for column in (one, one * self.cols, one * self.rows)[: len(v)] if len(v) > 1 else (one,):
+                out[at] = column
+                at += 1
+        return out.view(count, -1)
+
+    def combine(self, jacobian: torch.Tensor, local: Locals, sky: Locals) -> torch.Tensor:
+        """The model, times the weight that `jacobian` had, from it: a sum of fluxes times their columns, and of the skies'; shape (ny * nx,)."""
+        amplitudes, at = torch.zeros(len(jacobian), dtype=self.dtype, device=self.device), 0
+        for v in local:
+            at += len(v)
+            amplitudes[at - 1] = v[-1]
+        for v in sky:
+            amplitudes[at : at + len(v)] = v
+            at += len(v)
+        return amplitudes @ jacobian
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -183,8 +183,8 @@ class Stamp:
         shape = self.core.adjoint(kept, back * blurred) * flux
         return torch.cat([shift, shape, product.real.sum()[None]])
 
-    def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> None:
-        """Add the core's derivatives by (*p, flux) to canvases (len(p) + 1, ny * nx), in place."""
+    def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None) -> None:
+        """Add the core's derivatives by (*p, flux), times `weight` (ny * nx,), to canvases (len(p) + 1, ny * nx), in place."""
         flat, inside, offset = self._where(p)
         spectrum = self._blurred_phase(offset)
         by = []
@@ -193,6 +193,7 @@ class Stamp:
             by = [spectrum * b for b in slopes]
             spectrum = spectrum * value
         shift = [spectrum * (-1j) * (self.kx * self.inverse[0, i] + self.ky * self.inverse[1, i]) for i in (0, 1)]
+        inside = inside if weight is None else weight.index_select(0, flat).view(self.n) * inside
         boxes = self._to_pixels(torch.stack([*shift, *by, spectrum])) * inside
         boxes[:-1] *= flux
         canvas.index_add_(1, flat, boxes.flatten(1))

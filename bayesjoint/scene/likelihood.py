@@ -91,14 +91,13 @@ class ImageLikelihood:
     def normal_equations(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Chi², gradient of the log likelihood, and Gauss-Newton precision by the full vector."""
         local = self._split(full)
-        jac = self.renderer.jacobian(*local)
-        jac *= self.weight.view(-1)
-        residual = ((self.data - self.renderer.image(*local)) * self.weight).view(-1)
+        jac = self.renderer.jacobian(*local, self.weight)
+        residual = (self.data * self.weight).view(-1) - self.renderer.combine(jac, *local)
         h, g = jac @ jac.T, jac @ residual
         n = full.shape[0]
         select = torch.zeros(n, len(self.factor), dtype=full.dtype, device=full.device)
         select[self.index, torch.arange(len(self.factor), device=full.device)] = self.factor
-        return residual.dot(residual), select @ g, select @ h @ select.T
+        return residual.square().sum(dtype=torch.float64), select @ g, select @ h @ select.T
 
     @torch.no_grad()
     def linear_system(self, full: torch.Tensor, linear: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
