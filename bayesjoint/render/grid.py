@@ -89,8 +89,7 @@ class Grid:
         self._inverse, self._origin = np.linalg.inv(jac), (float(x0), float(y0), mx + px, my + py)
         self._finest = float(np.linalg.svd(jac, compute_uv=False).min())
         if self.linear:
-            self.cols = tensor(jac[0, 0] * (i - mx)), tensor(jac[1, 0] * (i - mx))
-            self.rows = tensor(jac[0, 1] * (j - my) + x0)[:, None], tensor(jac[1, 1] * (j - my) + y0)[:, None]
+            self.cols, self.rows, self._jac = tensor(i - mx), tensor(j - my)[:, None], jac.tolist()
             self.area = float(abs(np.linalg.det(jac)))
         else:
             x, y = frame.to_sky(placement, *np.meshgrid(i, j))
@@ -109,7 +108,7 @@ class Grid:
         new = copy.copy(self)
         new.shape = tuple(max(s.stop - s.start, 0) for s in where)
         if self.linear:
-            new.rows, new.cols = tuple(r[where[0]] for r in self.rows), tuple(c[where[1]] for c in self.cols)
+            new.rows, new.cols = self.rows[where[0]], self.cols[where[1]]
         else:
             new.x, new.y = self.x[where].contiguous(), self.y[where].contiguous()
         x0, y0, i0, j0 = self._origin
@@ -132,8 +131,9 @@ class Grid:
         """Offset from (x0, y0) along the vector (ex, ey), shape of the grid; written to a buffer from `new` if given."""
         const = x0 * ex + y0 * ey
         if self.linear:
-            rows = self.rows[0] * ex + self.rows[1] * ey - const
-            cols = self.cols[0] * ex + self.cols[1] * ey
+            (xi, xj), (yi, yj) = self._jac
+            rows = self.rows * (xj * ex + yj * ey) + (self._origin[0] * ex + self._origin[1] * ey - const)
+            cols = self.cols * (xi * ex + yi * ey)
             return rows + cols if new is None else torch.add(rows, cols, out=new(rows.expand(self.shape)))
         if new is None:
             return self.x * ex + self.y * ey - const

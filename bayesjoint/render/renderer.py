@@ -104,14 +104,14 @@ class Renderer:
             residual = torch.sub(self.blur.forward(light), data, out=new(data))
         else:
             residual = torch.neg(data, out=new(data))
-        drawn = [s.draw(residual.view(-1), v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
+        drawn = [s.draw(residual, v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
         for v in sky:
             residual.add_(v[0])
             if len(v) == 3:
                 residual.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
         grad = torch.mul(residual, weight, out=new(data))
         half_chi2 = 0.5 * _dot(residual, grad)
-        by_source = [s.adjoint(grad.view(-1), v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
+        by_source = [s.adjoint(grad, v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
         by_sky = [
             torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky
         ]
@@ -142,7 +142,7 @@ class Renderer:
                     row.copy_(full) if weight is None else torch.mul(full, weight, out=row)
             else:
                 rows.zero_()
-            s.add_rasters(rows.view(len(v), -1), p, flux, None if weight is None else weight.view(-1))
+            s.add_rasters(rows, p, flux, weight)
             at += len(v)
         one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
         for v in sky:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,8 @@ import torch
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.core import REACH, Hankel
 from bayesjoint.render.optics import Optics, odd_fast_length
-from bayesjoint.render.traced import Compact, Harmonics
+from bayesjoint.render.traced import Closed, Compact, Harmonics
+from bayesjoint.scalar import Scalar
 from bayesjoint.sky.extended import Extended
 
 __all__ = ["Q_FLOOR", "STEPS", "TAPER", "Stamp", "StampPlan", "box_shape"]
@@ -24,6 +27,8 @@ TAPER = {True: 5.0, False: 6.0}
 Q_FLOOR = 0.08
 NEGLIGIBLE = 1e-7
 """Transfer, relative to its largest, below which a frequency is left out."""
+FADE = 8
+"""Pixels beyond a PSF's stamp, over which a point's band-limited ringing is faded out: cut off, it would jump as the box moves on."""
 LARGEST = 1500
 """Samples a side to which the bands of an image without PSF are held."""
 
@@ -76,7 +81,7 @@ def _taper(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> float:
 
 def _box(plan: StampPlan, optics: Optics, a: float, jacobian: np.ndarray) -> tuple[int, int]:
     reach = int(np.ceil((plan.extent or REACH * a) / np.linalg.svd(jacobian, compute_uv=False).min()))
-    return tuple(odd_fast_length(s + 2 * max(reach, 1)) for s in optics.support)
+    return tuple(odd_fast_length(s + 2 * max(reach, FADE if optics.direct else 1)) for s in optics.support)
 
 
 class Stamp:
@@ -92,33 +97,63 @@ class Stamp:
         self.n = _box(plan, optics, self.a, jac)
         self.folds = optics.folds if image.psf is not None else int(np.clip(LARGEST // max(self.n), 3, optics.folds))
         ky, kx, transfer = optics.box(self.n, self.folds)
-        self.shape = transfer.shape
         active = np.flatnonzero(np.abs(transfer) > NEGLIGIBLE * np.abs(transfer).max())
-        ky, kx = (np.broadcast_to(k, self.shape).ravel()[active] for k in (ky[:, None], kx))
-        inverse = np.linalg.inv(jac)
+        iy, ix = np.unravel_index(active, transfer.shape)
+        ky, kx, inverse = ky[iy], kx[ix], np.linalg.inv(jac)
         wx, wy = (inverse[0, i] * kx + inverse[1, i] * ky for i in (0, 1))  # A^-T k
 
         def tensor(x: Any, kind: torch.dtype = dtype) -> torch.Tensor:
             return torch.as_tensor(x, dtype=kind).to(device)
 
-        self.active = tensor(active, torch.int64)
         self.core: Any = None
         if self.extended:
-            kind, size = (Compact, plan.extent) if plan.extent else (Hankel if source.radial else Harmonics, self.a)
-            self.core = kind(source, size, wx, wy, plan.fine, dtype, device)
+            self.core = core_kind(source, plan)(source, plan.extent or self.a, wx, wy, plan.fine, dtype, device)
         self.ky, self.kx = tensor(ky), tensor(kx)
-        self.transfer = tensor(transfer.ravel()[active], torch.complex128 if dtype == torch.float64 else torch.complex64)
-        alone = kx == 0.0
-        if (self.folds * self.n[1]) % 2 == 0:
-            alone |= active % self.shape[1] == self.shape[1] - 1
-        self.weight = tensor(np.where(alone, 1.0, 2.0) / (self.folds**2 * self.n[0] * self.n[1]))
+        self.transfer = tensor(transfer[iy, ix], torch.complex128 if dtype == torch.float64 else torch.complex64)
+        self._fold(iy, ix, tensor)
         self.inverse, self.sky0, self.pixel0 = tensor(inverse), tensor(np.array(frame.to_sky(image.placement, *plan.pixel))), tensor(plan.pixel)
+        self._numbers = inverse.tolist(), self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
         self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
         self.image_shape = image.shape
+        self.fade = None
+        if not self.extended and optics.direct:
+            edge = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in self.n]
+            self.fade = tensor(np.outer(*(np.minimum(1.0, (1 + e) / (FADE + 1)) for e in edge)))
+
+    def _fold(self, iy: np.ndarray, ix: np.ndarray, tensor: Any) -> None:
+        """Where each active frequency falls in the box's own half-spectrum, once bands beyond Nyquist are folded onto it; n is odd."""
+        (ny, nx), s = self.n, self.folds
+        fy, fx = iy % ny, ix % nx
+        other = fx > nx // 2  # it is the conjugate, at minus the frequency, that the half holds
+        fy, fx = np.where(other, -fy % ny, fy), np.where(other, nx - fx, fx)
+        self.cell = tensor(fy * (nx // 2 + 1) + fx, torch.int64)
+        doubled = (fx == 0) & (ix > 0)  # in that column the half holds both, and an inverse transform keeps the real part
+        last = 2 * ix == s * nx  # the last band's own Nyquist frequency, which is its own conjugate
+        size = (1.0 + doubled) * np.where(last, 0.5, 1.0)
+        self.signs = tensor(np.stack([size, size * np.where(other, -1.0, 1.0)], 1))
+        self.conjugated = tensor(np.where(other, 1.0, -1.0))  # what `_to_spectrum` gives is conjugate
+        self.weight = tensor(np.where((ix == 0) | last, 1.0, 2.0) / (ny * nx))
+        self.direct = s == 1
 
     # -- where ------------------------------------------------------------------------------------------------------------
-    def _where(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Flat pixel indices of the box, which of them lie in the image, and the phase's offset (x, y) in pixels."""
+    def _where(self, p: torch.Tensor) -> tuple[Places, Sequence[Scalar]]:
+        """Places of the box in the image, and the phase's offset (x, y) in pixels, without a graph."""
+        if p.device.type != "cpu":
+            flat, inside, offset = self._indices(p)
+            return Places(flat, inside, None), offset.unbind()
+        (a, b), (sx, sy), at = self._numbers[0], self._numbers[1], self._numbers[2]
+        x, y = (float(v) for v in p[:2].tolist())
+        at = at[0] + a[0] * (x - sx) + a[1] * (y - sy), at[1] + b[0] * (x - sx) + b[1] * (y - sy)
+        anchor = [min(max(round(v), -(10**9)), 10**9) if math.isfinite(v) else 10**9 for v in at]
+        cut = []
+        for n, size, c in zip(self.n, self.image_shape, anchor[::-1], strict=True):
+            first = c - n // 2
+            lo, hi = min(max(first, 0), size), min(max(first + n, 0), size)
+            cut.append((slice(lo, hi), slice(lo - first, hi - first)) if hi > lo else (slice(0, 0), slice(0, 0)))
+        return Places(None, None, ((cut[0][0], cut[1][0]), (cut[0][1], cut[1][1]))), (at[0] - anchor[0], at[1] - anchor[1])
+
+    def _indices(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Flat pixel indices of the box, which of them lie in the image, and the phase's offset (x, y) in pixels, with its graph."""
         at = self.pixel0 + self.inverse @ (p[:2] - self.sky0)
         anchor = at.detach().round()
         (ny, nx), index = self.image_shape, anchor.clamp(-1e9, 1e9).long()
@@ -127,65 +162,65 @@ class Stamp:
         flat = (rows.clamp(0, ny - 1)[:, None] * nx + cols.clamp(0, nx - 1)).view(-1)
         return flat, inside, at - anchor
 
-    def _blurred_phase(self, offset: torch.Tensor) -> torch.Tensor:
-        angle = -self.kx * (offset[0] + self.n[1] // 2) - self.ky * (offset[1] + self.n[0] // 2)
+    def _blurred_phase(self, offset: Sequence[Scalar]) -> torch.Tensor:
+        angle = self.kx * -(offset[0] + self.n[1] // 2) - self.ky * (offset[1] + self.n[0] // 2)
         return torch.complex(torch.cos(angle), torch.sin(angle)) * self.transfer
 
     # -- to pixels and back -----------------------------------------------------------------------------------------------
     def _to_pixels(self, spectrum: torch.Tensor) -> torch.Tensor:
         """Box of pixels (..., ny, nx) of a spectrum at the active frequencies (..., n)."""
-        s, lead = self.folds, spectrum.shape[:-1]
-        full = torch.zeros(*lead, self.shape[0] * self.shape[1], dtype=spectrum.dtype, device=spectrum.device).index_copy(-1, self.active, spectrum)
-        box = torch.fft.irfft2(full.view(*lead, *self.shape), s=(s * self.n[0], s * self.n[1]))
-        return box if s == 1 else box[..., ::s, ::s] * s**2
+        ny, nx = self.n
+        lead, cells = spectrum.shape[:-1], ny * (nx // 2 + 1)
+        if self.direct:
+            full = torch.zeros(*lead, cells, dtype=spectrum.dtype, device=spectrum.device).index_copy(-1, self.cell, spectrum)
+        else:
+            parts = torch.view_as_real(spectrum) * self.signs
+            full = torch.zeros(*lead, cells, 2, dtype=parts.dtype, device=parts.device).index_add(-2, self.cell, parts)
+            full = torch.view_as_complex(full)
+        box = torch.fft.irfft2(full.view(*lead, ny, nx // 2 + 1), s=self.n)
+        return box if self.fade is None else box * self.fade
 
     def _to_spectrum(self, box: torch.Tensor) -> torch.Tensor:
         """Adjoint of `_to_pixels`, conjugated: weights by which the spectrum's real products with it are summed."""
-        s = self.folds
-        if s > 1:
-            fine = box.new_zeros(s * self.n[0], s * self.n[1])
-            fine[::s, ::s] = box * s**2
-            box = fine
-        return torch.fft.rfft2(box).reshape(-1).index_select(0, self.active).conj() * self.weight
+        half = torch.fft.rfft2(box if self.fade is None else box * self.fade).reshape(-1).index_select(0, self.cell)
+        return torch.complex(half.real * self.weight, half.imag * (self.conjugated * self.weight))
 
     # -- drawing ----------------------------------------------------------------------------------------------------------
     def add(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> torch.Tensor:
         """Return a flat canvas (ny * nx,) with the core added. Plain autograd."""
-        flat, inside, offset = self._where(p)
+        flat, inside, offset = self._indices(p)
         spectrum = self._blurred_phase(offset)
         if self.core is not None:
             spectrum = spectrum * self.core.spectrum(p)
         box = self._to_pixels(spectrum) * (inside * flux)
         return canvas.index_add(0, flat, box.reshape(-1))
 
-    def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Add the core to a flat canvas in place, and return what `adjoint` needs."""
-        flat, inside, offset = self._where(p)
+    def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> tuple[Any, ...]:
+        """Add the core to a canvas (ny, nx) in place, and return what `adjoint` needs."""
+        places, offset = self._where(p)
         blurred, kept = self._blurred_phase(offset), None
         spectrum = blurred
         if self.core is not None:
             value, kept = self.core.draw(p)
             spectrum = blurred * value
-        box = self._to_pixels(spectrum)
-        canvas.index_add_(0, flat, (box * (inside * flux)).view(-1))
-        return flat, inside, blurred, spectrum, kept
+        places.put(canvas, self._to_pixels(spectrum), flux)
+        return places, blurred, spectrum, kept
 
-    def adjoint(self, grad: torch.Tensor, flux: torch.Tensor, drawn: tuple[torch.Tensor, ...]) -> torch.Tensor:
-        """Gradient by (*p, flux) of a sum over the image weighted by `grad` (ny * nx,)."""
-        flat, inside, blurred, spectrum, kept = drawn
-        back = self._to_spectrum(grad.index_select(0, flat).view(self.n) * inside)
+    def adjoint(self, grad: torch.Tensor, flux: torch.Tensor, drawn: tuple[Any, ...]) -> torch.Tensor:
+        """Gradient by (*p, flux) of a sum over the image weighted by `grad` (ny, nx)."""
+        places, blurred, spectrum, kept = drawn
+        back = self._to_spectrum(places.take(grad, self.n))
         product = back * spectrum
         turned = product.imag.contiguous()
-        mx, my = turned.dot(self.kx), turned.dot(self.ky)
-        shift = (self.inverse.T @ torch.stack([mx, my])) * flux
+        shift = (torch.stack([turned.dot(self.kx), turned.dot(self.ky)]) @ self.inverse) * flux
         if self.core is None:
             return torch.cat([shift, product.real.sum()[None]])
         shape = self.core.adjoint(kept, back * blurred) * flux
         return torch.cat([shift, shape, product.real.sum()[None]])
 
     def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None) -> None:
-        """Add the core's derivatives by (*p, flux), times `weight` (ny * nx,), to canvases (len(p) + 1, ny * nx), in place."""
-        flat, inside, offset = self._where(p)
+        """Add the core's derivatives by (*p, flux), times `weight` (ny, nx), to canvases (len(p) + 1, ny, nx), in place."""
+        places, offset = self._where(p)
         spectrum = self._blurred_phase(offset)
         by = []
         if self.core is not None:
@@ -193,7 +228,46 @@ class Stamp:
             by = [spectrum * b for b in slopes]
             spectrum = spectrum * value
         shift = [spectrum * (-1j) * (self.kx * self.inverse[0, i] + self.ky * self.inverse[1, i]) for i in (0, 1)]
-        inside = inside if weight is None else weight.index_select(0, flat).view(self.n) * inside
-        boxes = self._to_pixels(torch.stack([*shift, *by, spectrum])) * inside
+        boxes = self._to_pixels(torch.stack([*shift, *by, spectrum]))
         boxes[:-1] *= flux
-        canvas.index_add_(1, flat, boxes.flatten(1))
+        if weight is not None:
+            boxes *= places.take(weight, self.n)
+        places.put(canvas, boxes, None)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a box lies in an image: by slices where its place is known on the CPU, by indices where that would mean to wait for the device."""
+
+    flat: torch.Tensor | None
+    inside: torch.Tensor | None
+    cut: tuple[tuple[slice, slice], tuple[slice, slice]] | None
+
+    def put(self, canvas: torch.Tensor, box: torch.Tensor, factor: torch.Tensor | None) -> None:
+        """Add a box (..., n, n), times a factor, to a canvas (..., ny, nx) in place."""
+        if self.cut is not None:
+            here, there = self.cut
+            part = box[(..., *there)]
+            canvas[(..., *here)].add_(part if factor is None else part * factor)
+            return
+        weighted = box * (self.inside if factor is None else self.inside * factor)
+        canvas.view(*canvas.shape[:-2], -1).index_add_(-1, self.flat, weighted.flatten(-2))
+
+    def take(self, image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
+        """The image's pixels in a box of a shape, zero outside the image."""
+        if self.cut is not None:
+            here, there = self.cut
+            box = image[here]
+            if box.shape == shape:
+                return box
+            out = image.new_zeros(shape)
+            out[there] = box
+            return out
+        return image.reshape(-1).index_select(0, self.flat).view(shape) * self.inside
+
+
+def core_kind(source: Extended, plan: StampPlan) -> type:
+    """Which core serves a source: in closed form, of a finite extent, radial, or of harmonics."""
+    if plan.extent:
+        return Compact if source.radial else Closed
+    return Hankel if source.radial else Harmonics

@@ -20,7 +20,7 @@ from bayesjoint.render.bessel import bessel_orders
 from bayesjoint.render.core import STEP, Core, radial_nodes
 from bayesjoint.scalar import columns_of
 
-__all__ = ["Compact", "Harmonics"]
+__all__ = ["Closed", "Compact", "Harmonics"]
 
 ORDERS = 16
 
@@ -79,12 +79,25 @@ class Compact(Traced):
         return self.read(self.turned(q, pa)[2] * extent, self.bessel @ g[:, None])[0][:, 0] * extent**2
 
 
+class Closed(Traced):
+    """All of a source whose transform is known in closed form."""
+
+    def _lay(self, extent: float, fine: float) -> None:
+        pass
+
+    def plain(self, p: torch.Tensor) -> torch.Tensor:
+        """See `Traced.plain`."""
+        _, _, q, pa, *params = p.unbind()
+        wu, wv, _ = self.turned(q, pa)
+        return self.source.transform(wu, q * wv, *params)
+
+
 class Harmonics(Traced):
     """Core of a source whose light depends on angle too, split off by a taper."""
 
     def _lay(self, a: float, fine: float) -> None:
         self.count = int(np.ceil(ORDERS * fine))
-        super()._lay(a, fine)
+        super()._lay(a, 1.0)  # nodes and tables grow with the taper as it is: memory would with their cube
 
     def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
         fold = self.source.fold

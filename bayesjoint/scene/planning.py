@@ -54,7 +54,7 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
     old = scene.plans[im.name][c.name] if scene.plans else StampPlan(pixel)
     plan = StampPlan(pixel, q, fine=old.fine, window=old.window)
     jac = scene.frame.jacobian(im.placement, *pixel)
-    if c.radial and c.ends:
+    if c.ends and not any(s.bends for s in c.shapes):
         params = [torch.tensor(scene.value(c, k, im, values), dtype=torch.float64) for k in c.light_params]
         whole = dataclasses.replace(plan, extent=float(f"{ROOM * float(c.extent(*params)):.3g}"))
         if max(box_shape(whole, im, jac)) < 2 * max(im.shape) + 200:
@@ -82,7 +82,10 @@ def is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
 def refined(scene: Scene, factor: float, images: set[str] | None = None) -> Scene:
     """A scene whose cores are larger and finer by a factor, in some images."""
     plans = {
-        im: {s: dataclasses.replace(p, fine=round(p.fine * (factor if images is None or im in images else 1.0), 3)) for s, p in of.items()}
+        im: {
+            s: dataclasses.replace(p, fine=round(p.fine * factor, 3), extent=p.extent * factor) if images is None or im in images else p
+            for s, p in of.items()
+        }
         for im, of in scene.plans.items()
     }
     return scene._like(plans=plans, start=scene.start)

@@ -166,6 +166,21 @@ class EdgeOn(Extended):
     elliptical = False
     specs_of_profile = (_length("r_s", "scale length of the disc", 0.6),)
 
+    @property
+    def ends(self) -> bool:
+        """Whether it is to be drawn whole: its transform is known, and its brightness beyond 16 scale lengths is 1e-6 of the centre's."""
+        return not self.shapes
+
+    def extent(self, *params: torch.Tensor) -> torch.Tensor:
+        """Sixteen scale lengths."""
+        return 16.0 * params[0]
+
+    @staticmethod
+    def transform(wu: torch.Tensor, wv: torch.Tensor, r_s: torch.Tensor) -> torch.Tensor:
+        """Fourier transform in the plane where q is 1: (1 + (r_s wu)²)^(-3/2) z / sinh z with z = pi r_s wv / 2."""
+        z = (0.5 * math.pi) * r_s * torch.sqrt(wv * wv + 1e-20)
+        return (1 + (r_s * wu) ** 2) ** -1.5 * 2 * z * torch.exp(-z) / -torch.expm1(-2 * z)
+
     @staticmethod
     def profile(rho2: torch.Tensor, r_s: torch.Tensor) -> torch.Tensor:
         """Brightness along the disc."""
@@ -236,7 +251,8 @@ class MultiGaussian(Extended):
 class Spline(Extended):
     """Free profile: a natural cubic spline of ln brightness against radius through knots, a straight line beyond them.
 
-    `flux` is that within the last knot; beyond it the light goes on with the slope that it has there.
+    `flux` is that within the last knot (with a Warp, within the circle that it bends); beyond it the light goes on with the slope that
+    it has there, if it falls, else flat.
 
     Parameters
     ----------

@@ -394,7 +394,7 @@ def spline_nodes(knots: tuple[float, ...], count: int = 24) -> tuple[np.ndarray,
 def spline(rho2: torch.Tensor, *log_light: torch.Tensor, knots: tuple[float, ...], curve: np.ndarray) -> torch.Tensor:
     """Natural cubic spline of ln brightness against radius, of unit flux within the last knot.
 
-    Beyond its ends, where its curvature is zero, it goes on as a straight line.
+    Beyond its ends, where its curvature is zero, it goes on as a straight line; outside the last knot as one that does not rise.
 
     Parameters
     ----------
@@ -414,7 +414,7 @@ def spline(rho2: torch.Tensor, *log_light: torch.Tensor, knots: tuple[float, ...
 
     def log_brightness(r: torch.Tensor) -> torch.Tensor:
         within = evaluate_spline(r.clamp(knots[0], knots[-1]), np.array(knots), curve, values)
-        return within + first * (r - knots[0]).clamp(max=0.0) + last * (r - knots[-1]).clamp(min=0.0)
+        return within + first * (r - knots[0]).clamp(max=0.0) + last.clamp(max=0.0) * (r - knots[-1]).clamp(min=0.0)
 
     r, w = (_like(a, values) for a in spline_nodes(knots))
     log_total = torch.logsumexp(log_brightness(r) + torch.log(2 * math.pi * r * w), 0)
