@@ -58,7 +58,8 @@ def truth_of(fwhm, method, n, r_eff, q):
 
         quadrature.CASES["bench"] = quadrature.Case(bj.Sersic("g"), (n, r_eff), q=q, detail=1.0)
         quadrature.PSFS["bench"] = (fwhm, 1)
-        return quadrature.reference.__wrapped__("bench", "bench", SIZE), -quadrature.X, quadrature.Y, quadrature.PA + 90.0
+        quadrature.SIZE = SIZE
+        return quadrature.reference.__wrapped__("bench", "bench"), -quadrature.X, quadrature.Y, quadrature.PA + 90.0
     return reference(SIZE, 3.31, -1.17, q, 37.0, n, r_eff, fwhm, method), 3.31, -1.17, 37.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ class PSF:
         y = (self.array.sum(1) * (np.arange(ny) - ny // 2)).sum() / total
         return float(x / self.oversampling), float(y / self.oversampling)
 
-    @property
+    @cached_property
     def fwhm(self) -> float:
         """Full width at half maximum, in image pixels: the diameter of a circle as large as the area above half the peak."""
         fine, factor = _refine(self.array)

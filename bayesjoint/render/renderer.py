@@ -151,6 +151,24 @@ class Renderer:
                 at += 1
         return out.view(count, -1)
 
+    def units(self, local: Locals, sky: Locals) -> torch.Tensor:
+        """Images of unit flux of each source alone, and of unit amplitude of each of the skies' parameters: shape (n, ny * nx)."""
+        out = torch.zeros(len(local) + sum(len(v) for v in sky), *self.shape, dtype=self.dtype, device=self.device)
+        one = torch.ones_like(out[:1, 0, 0])[0]
+        for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
+            if k in self.outside:
+                grid, new = self.grids[s.plan.step], self._scratch.reset()
+                light, _ = self.outside[k].draw(v[:-1], new)
+                light = _placed(light, self.outside[k].where, grid.shape) * grid.area
+                out[k] = self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))})
+            s.draw(out[k], v[:-1], one)
+        at = len(local)
+        for v in sky:
+            for column in (one, self.cols, self.rows)[: len(v)]:
+                out[at] = column
+                at += 1
+        return out.view(len(out), -1)
+
     def combine(self, jacobian: torch.Tensor, local: Locals, sky: Locals) -> torch.Tensor:
         """The model, times the weight that `jacobian` had, from it: a sum of fluxes times their columns, and of the skies'; shape (ny * nx,)."""
         amplitudes, at = torch.zeros(len(jacobian), dtype=self.dtype, device=self.device), 0

@@ -111,28 +111,16 @@ class ImageLikelihood:
             Sites that multiply an image: fluxes, sky levels and slopes.
         """
         index = self.index.tolist()
-        local = full.index_select(0, self.index) * self.factor
-        ends = np.cumsum(self.lengths)
-        amplitudes = [int(e) - 1 for e in ends[: self.n_sources]] + list(range(int(ends[self.n_sources - 1]) if self.n_sources else 0, len(index)))
-        slots = [m for m in amplitudes if index[m] in linear]
-        dark = local.clone()
-        dark[amplitudes] = 0.0
-
-        def drawn(v: torch.Tensor) -> torch.Tensor:
-            parts = torch.split(v, self.lengths)
-            return self.renderer.image(parts[: self.n_sources], parts[self.n_sources :])
-
-        columns = []
-        for m in slots:
-            one = dark.clone()
-            one[m] = self.factor[m]
-            columns.append((drawn(one) * self.weight).reshape(-1))
-        base = ((self.data - drawn(local)) * self.weight).reshape(-1)
-        return (
-            torch.stack(columns) if columns else base.new_zeros(0, base.numel()),
-            base,
-            np.array([linear.index(index[m]) for m in slots], dtype=int),
-        )
+        local, skies = self._split(full)
+        units = self.renderer.units(local, skies) * self.weight.view(-1)
+        ends = np.cumsum(self.lengths).astype(int)
+        amplitudes = [*(ends[: self.n_sources] - 1), *range(ends[self.n_sources - 1] if self.n_sources else 0, len(index))]
+        free = [k for k, m in enumerate(amplitudes) if index[m] in linear]
+        held = torch.cat([*(v[-1:] for v in local), *skies])
+        held[free] = 0.0
+        factor = self.factor[[amplitudes[k] for k in free]]
+        base = (self.data * self.weight).view(-1) - held @ units
+        return units[free] * factor[:, None], base, np.array([linear.index(index[amplitudes[k]]) for k in free], dtype=int)
 
 
 class _Fused(torch.autograd.Function):

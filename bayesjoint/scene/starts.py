@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["linear_values", "starts"]
 
+MOST = 40
+"""Patches of light in an image that are measured, the highest first."""
 INDICES, SIZES = (1.0, 2.0, 4.0), (0.6, 1.0, 1.6)
 
 
@@ -184,9 +186,11 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
     with np.errstate(divide="ignore", invalid="ignore"):
         snr = np.where(norm > 1e-3 * norm.max(), signal / np.sqrt(norm) / gain, 0.0)
     level = 5.0 if (snr > 5).any() else 3.0
-    labels, _ = ndimage.label(snr > level)
-    found, margin = [], int(np.ceil(4 * width))
-    for k, (rows, cols) in enumerate(ndimage.find_objects(labels), 1):
+    labels, count = ndimage.label(snr > level)
+    found, margin, boxes = [], int(np.ceil(4 * width)), ndimage.find_objects(labels)
+    highest = ndimage.maximum(snr, labels, np.arange(1, count + 1))
+    for k in (np.argsort(highest)[::-1][:MOST] + 1).tolist():
+        rows, cols = boxes[k - 1]
         rows, cols = (slice(max(s.start - margin, 0), s.stop + margin) for s in (rows, cols))
         where = (labels[rows, cols] == k) & im.valid[rows, cols]
         if where.sum() >= 4:
