@@ -174,3 +174,39 @@ def test_simulate_is_reproducible_and_right(scene):
 def test_describe_names_every_site(scene):
     text = scene.describe()
     assert all(n in text for n in scene.names) and "AxisRatio" in text
+
+
+def test_the_plan_is_checked_in_units_of_the_noise():
+    import dataclasses
+
+    from bayesjoint.scene.planning import BUDGET, render_errors
+
+    image = bj.Image(np.zeros((61, 61)), sigma=1.0, psf=bj.PSF.gaussian(3.6, 1.0), pixel_scale=1.0)
+    truth = {"g.x": 0.3, "g.y": -0.2, "g.q": 0.6, "g.pa": 40.0, "g.n": 2.5, "g.r_eff": 5.0, "g.flux[image]": 2e5}
+    scene = bj.Scene(bj.Sersic("g"), bj.Scene(bj.Sersic("g"), image).simulate(truth, seed=1))
+    plan = scene.plans["image"]["g"]
+    coarse = scene._like(plans={"image": {"g": dataclasses.replace(plan, fine=0.4)}}, start=truth)
+    true_error = np.linalg.norm(
+        coarse.render(truth)["image"] - scene._like(plans={"image": {"g": dataclasses.replace(plan, fine=2.0)}}).render(truth)["image"]
+    )
+    seen = render_errors(coarse, truth)["image"]
+    assert BUDGET < seen and 0.5 < seen / true_error < 2
+    best = coarse.fit(truth, progress=False)
+    assert best.scene.plans["image"]["g"].fine > 0.4 and best.render_errors["image"] < BUDGET
+    assert "too coarsely" not in best.message
+    assert scene.plans["image"]["g"] == plan  # a fit never changes its scene
+
+
+def test_a_sharp_psf_sampled_at_the_pixels_is_named(caplog):
+    caplog.set_level("INFO", logger="bayesjoint")
+    y, x = np.mgrid[-9:10, -9:10]
+    psf = bj.PSF(np.exp(-0.5 * (x**2 + y**2) / 0.9**2))
+    faint = bj.Image(np.zeros((31, 31)), sigma=1.0, psf=psf, pixel_scale=1.0)
+    scene = bj.Scene(bj.Point("p"), faint)
+    assert "oversampled" in scene.describe() and caplog.records[-1].levelname == "INFO"
+    bright = faint.replace(data=np.full((31, 31), 1e5))
+    bj.Scene(bj.Point("p"), bright)
+    assert caplog.records[-1].levelname == "WARNING" and "image" in caplog.records[-1].message
+    caplog.clear()
+    bj.Scene(bj.Point("p"), faint.replace(psf=bj.PSF.gaussian(2.1, 1.0)))
+    assert not [r for r in caplog.records if "oversampled" in r.message]
