@@ -190,7 +190,7 @@ def test_the_plan_is_checked_in_units_of_the_noise():
         coarse.render(truth)["image"] - scene._like(plans={"image": {"g": dataclasses.replace(plan, fine=2.0)}}).render(truth)["image"]
     )
     seen = render_errors(coarse, truth)["image"]
-    assert BUDGET < seen and 0.5 < seen / true_error < 2
+    assert seen > BUDGET and 0.5 < seen / true_error < 2
     best = coarse.fit(truth, progress=False)
     assert best.scene.plans["image"]["g"].fine > 0.4 and best.render_errors["image"] < BUDGET
     assert "too coarsely" not in best.message
