@@ -88,6 +88,12 @@ class Core:
         """Make the tables: `rho`, `weight` of radial nodes, `highest` the frequencies to which they matter, `kappa` the table's places."""
         raise NotImplementedError
 
+    def tabulate(self, kappa: np.ndarray) -> None:
+        """Set the places of the table."""
+        steps = np.diff(kappa)
+        self.places, self.steps = self.tensor(kappa), self.tensor(steps)
+        self.uniform = float(1 / steps[0]) if np.ptp(steps) < 1e-9 * steps[0] else 0.0
+
     def tensor(self, x: np.ndarray) -> torch.Tensor:
         """As a tensor of the core's dtype and device."""
         return torch.as_tensor(x, dtype=self.dtype).to(self.device)
@@ -100,7 +106,10 @@ class Core:
 
     def find(self, kappa: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Which interval of the table each kappa (N,) lies in, how far along it (0 to 1), and the interval's length."""
-        i = torch.bucketize(kappa.detach(), self.places[1:-1], right=True)
+        if self.uniform:
+            i = (kappa.detach() * self.uniform).long().clamp_(max=self.steps.shape[0] - 1)
+        else:
+            i = torch.bucketize(kappa.detach(), self.places[1:-1], right=True)
         step = self.steps.index_select(0, i)
         return i, (kappa - self.places.index_select(0, i)) / step, step
 
@@ -123,7 +132,7 @@ class Hankel(Core):
         x, weight = np.outer(kappa, rho), weight * (kappa[:, None] <= highest)
         self.rho2 = self.tensor(rho**2)
         self.bessel = self.tensor(np.concatenate([j0(x) * weight, -j1(x) * rho * weight]))
-        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
+        self.tabulate(kappa)
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """Transform of the core of a unit-flux source, about its centre: real, shape (N,); p = (x, y, q, pa, *light)."""

@@ -86,7 +86,7 @@ class Grid:
         def tensor(v: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(np.asarray(v), dtype=dtype).to(device)
 
-        self._inverse, self._origin = np.linalg.inv(jac), (float(x0), float(y0), mx + px, my + py)
+        self._inverse, self._origin = np.linalg.inv(jac).tolist(), (float(x0), float(y0), mx + px, my + py)
         self._finest = float(np.linalg.svd(jac, compute_uv=False).min())
         if self.linear:
             self.cols, self.rows, self._jac = tensor(i - mx), tensor(j - my)[:, None], jac.tolist()
@@ -120,7 +120,8 @@ class Grid:
         if not (self.linear and isinstance(p[0], float)):
             return slice(None), slice(None)
         x0, y0, i0, j0 = self._origin
-        i, j = self._inverse @ (p[0] - x0, p[1] - y0)
+        (ix, iy), (jx, jy) = self._inverse
+        i, j = ix * (p[0] - x0) + iy * (p[1] - y0), jx * (p[0] - x0) + jy * (p[1] - y0)
         half, s = reach / self._finest + 1, self.step
         return tuple(
             slice(int(min(max((c - half) // s, 0), n)), int(min(max((c + half) // s + 2, 0), n)))

@@ -69,7 +69,7 @@ class Compact(Traced):
         self.rho2 = self.tensor(rho**2)
         x, weight = np.outer(kappa, rho), 2 * np.pi * rho * weight
         self.bessel = self.tensor(np.concatenate([j0(x), -j1(x) * rho]) * weight)
-        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
+        self.tabulate(kappa)
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """See `Traced.plain`."""
@@ -107,7 +107,7 @@ class Harmonics(Traced):
         slopes = [(0.5 * (j[m - 1] - j[m + 1]) if m else -j[1]) * rho for m in self.orders]
         tables = [np.concatenate([j[m] * weight, slope * weight]) * (2 if m else 1) for m, slope in zip(self.orders, slopes, strict=True)]
         self.bessel = self.tensor(np.stack(tables))
-        self.places, self.steps = self.tensor(kappa), self.tensor(np.diff(kappa))
+        self.tabulate(kappa)
         angles = 4 * self.count
         theta = 2 * np.pi / fold * np.arange(angles) / angles
         self.u, self.v = self.tensor(np.outer(rho, np.cos(theta))), self.tensor(np.outer(rho, np.sin(theta)))
