@@ -10,6 +10,7 @@ import torch
 
 from bayesjoint.infer.draws import largest, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
+from bayesjoint.infer.residuals import Residuals
 from bayesjoint.log import log
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.threads import few_threads
@@ -48,6 +49,8 @@ class Fit:
         What was maximised and how it ended, in words; degenerate directions are named.
     history : list of dict
         One record an iteration, the start included.
+    noise : dict of Residuals
+        By image: mean square and scatter of the residuals in units of sigma, and whether neighbours vary together.
     render_errors : dict
         Error of each image's model by its plan, root of the sum of squares in units of the noise: no parameter is biased by more
         of its own sigma.
@@ -76,7 +79,9 @@ class Fit:
         coarse = [f"{name} ({e:.2g} sigma)" for name, e in errors.items() if e > BUDGET]
         if coarse:
             coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
-        for said in filter(None, (weak, coarse)):
+        left = scene.residuals(self.values)
+        self.noise = {im.name: Residuals.of(im, left[im.name]) for im in scene.images}
+        for said in filter(None, (weak, coarse, *(w for n in self.noise.values() if self.converged for w in n.words))):
             self.message += " " + said
             log.warning(said)
 

@@ -36,7 +36,7 @@ class ImageLikelihood:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.image = image
+        self.image, self.plans = image, dict(plans)
         seen = [c for c in components if c.sees(image)]
         sources = [c for c in seen if isinstance(c, Source)]
         skies = [c for c in seen if isinstance(c, Sky)]

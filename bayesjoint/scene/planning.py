@@ -88,7 +88,7 @@ def refined(scene: Scene, factor: float, images: set[str] | None = None) -> Scen
         }
         for im, of in scene.plans.items()
     }
-    return scene._like(plans=plans, start=scene.start)
+    return scene.with_plans(plans)
 
 
 @torch.no_grad()

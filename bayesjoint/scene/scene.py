@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -98,10 +99,26 @@ class Scene:
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
         self.plans: dict[str, dict[str, StampPlan]] = {}
-        self.plans = {k: dict(v) for k, v in plans.items()} if plans is not None else make_plans(self, self.start)
+        self.likelihoods: list[ImageLikelihood] = []
+        self._plan(make_plans(self, self.start) if plans is None else plans)
+
+    def _plan(self, plans: Mapping[str, Mapping[str, StampPlan]]) -> None:
+        """Take on render plans; what is drawn by the same plan as before stays as it is."""
+        made = {t.image.name: t for t in self.likelihoods}
+        self.plans = {k: dict(v) for k, v in plans.items()}
         self.likelihoods = [
-            ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device) for im in self.images
+            made[im.name]
+            if im.name in made and made[im.name].plans == self.plans[im.name]
+            else ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device)
+            for im in self.images
         ]
+
+    def with_plans(self, plans: Mapping[str, Mapping[str, StampPlan]], start: Mapping[str, float] | None = None) -> Scene:
+        """The same scene on other render plans, by image and source."""
+        new = copy.copy(self)
+        new._start = self._start if start is None else dict(start)
+        new._plan(plans)
+        return new
 
     # -- names and values --------------------------------------------------------------------------------------------
     @property
@@ -296,7 +313,7 @@ class Scene:
     def replanned(self, values: Mapping[str, Any]) -> Scene:
         """A scene like this whose render plan is made for `values`."""
         values = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units}
-        return self._like(fixed=self._held(), plans=make_plans(self, values), start=self.start)
+        return self.with_plans(make_plans(self, values))
 
     @staticmethod
     def _match(wanted: Iterable[str], known: Sequence[str]) -> list[str]:

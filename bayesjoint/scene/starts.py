@@ -265,7 +265,12 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
 
 def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
     """Choose sizes and indices among a few by chi², in the image where each source is clearest, with linear fluxes."""
-    plain = scene._like(plans=make_plans(scene, values), start=values, device="cpu", dtype=torch.float64)
+    plans = make_plans(scene, values)
+    if scene.device.type == "cpu" and scene.dtype == torch.float64:
+        plain = scene.with_plans(plans, values)
+        scene.likelihoods = scene.likelihoods or plain.likelihoods  # most plans stay as they are
+    else:
+        plain = scene._like(plans=plans, start=values, device="cpu", dtype=torch.float64)
     best, chi2 = linear_values(plain, values)
     if not np.isfinite(chi2):
         return best

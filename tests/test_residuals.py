@@ -1,0 +1,65 @@
+"""What residuals say of an image's noise: silence where it is as stated, words where it is not."""
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import bayesjoint as bj
+from bayesjoint.infer.residuals import Residuals
+
+SHAPE = (120, 100)
+
+
+def image(mask=None):
+    return bj.Image(np.zeros(SHAPE), sigma=1.0, pixel_scale=1.0, name="r", mask=mask)
+
+
+def said(residual, mask=None):
+    return " ".join(Residuals.of(image(mask), residual).words)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_is_said_of_noise_as_stated(seed):
+    r = Residuals.of(image(), np.random.default_rng(seed).standard_normal(SHAPE))
+    assert r.words == []
+    assert abs(r.scatter - 1) < 0.05 and abs(r.correlation - 1) < 0.15 and abs(r.chi2 - 1) < 0.06
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1.3, "too small"), (0.75, "too large")])
+def test_a_wrong_sigma_is_said_with_its_size(factor, word):
+    text = said(factor * np.random.default_rng(1).standard_normal(SHAPE))
+    assert word in text and f"{factor:.2f}"[:3] in text and "together" not in text
+
+
+def test_correlated_noise_is_said():
+    noise = gaussian_filter(np.random.default_rng(1).standard_normal(SHAPE), 0.6)
+    r = Residuals.of(image(), noise / noise.std())
+    assert "vary together" in " ".join(r.words) and len(r.words) == 1
+    line = np.zeros(31)
+    line[15] = 1
+    kernel = gaussian_filter(line, 0.6)
+    along = np.correlate(kernel, kernel, "full")[30:34]  # covariance along an axis, by lag
+    block = sum(along[abs(i - j)] for i in range(4) for j in range(4)) / 16
+    assert r.correlation == pytest.approx(4 * block / along[0], rel=0.08)
+
+
+def test_light_that_the_model_misses_is_said_and_masked_light_is_not():
+    noise = np.random.default_rng(1).standard_normal(SHAPE)
+    noise[40:48, 40:48] += 30
+    assert "reduced chi²" in said(noise)
+    mask = np.zeros(SHAPE, bool)
+    mask[38:50, 38:50] = True
+    assert said(np.where(mask, 0.0, noise), mask) == ""
+
+
+def test_too_few_pixels_say_nothing():
+    few = bj.Image(np.zeros((5, 5)), sigma=1.0, pixel_scale=1.0, name="r")
+    r = Residuals.of(few, np.random.default_rng(1).standard_normal((5, 5)))
+    assert np.isnan(r.correlation) and r.words == []
+
+
+def test_a_fit_measures_its_images_and_says_so(scene, best):
+    assert list(best.noise) == [im.name for im in scene.images] and not any(n.words for n in best.noise.values())
+    loud = [im.replace(data=im.data, variance=im.variance / 4) for im in scene.images]
+    noisy = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], loud).fit(progress=False)
+    assert noisy.converged and "too small" in noisy.message
