@@ -138,9 +138,9 @@ if __name__ == "__main__":
     parser.add_argument("--astrophot", help="interpreter of an environment with AstroPhot 0.18")
     parser.add_argument("--skip-accuracy", action="store_true")
     options = parser.parse_args()
-    if not options.skip_accuracy:
-        accuracy()
-    if (DATA / "sim").is_dir():
+    if (DATA / "sim").is_dir():  # first: GalSim leaves memory and threads of its own behind
         speed(options.astrophot)
     else:
         print(f"The simulated fields are not at {DATA}: set BAYESJOINT_DATA for the times.")
+    if not options.skip_accuracy:
+        accuracy()

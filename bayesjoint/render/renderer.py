@@ -125,10 +125,14 @@ class Renderer:
                     by_source[k] = by_source[k] + g
         return half_chi2, by_source, by_sky
 
-    def jacobian(self, local: Locals, sky: Locals, weight: torch.Tensor | None = None) -> torch.Tensor:
-        """Derivatives of the model by all local parameters, sources first, then sky, times `weight` (ny, nx): shape (n, ny * nx)."""
+    def jacobian(self, local: Locals, sky: Locals, weight: torch.Tensor | None = None, *, passing: bool = False) -> torch.Tensor:
+        """Derivatives of the model by all local parameters, sources first, then sky, times `weight` (ny, nx): shape (n, ny * nx).
+
+        One that is `passing` lies in a buffer, until the next call: fresh memory of that size costs more than what is written there.
+        """
         count = sum(len(v) for v in (*local, *sky))
-        out = torch.empty(count, *self.shape, dtype=self.dtype, device=self.device)
+        shape = (count, *self.shape)
+        out = self._scratch.reset().empty(shape, self.dtype, self.device) if passing else torch.empty(shape, dtype=self.dtype, device=self.device)
         at = 0
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
             p, flux, rows = v[:-1], v[-1], out[at : at + len(v)]

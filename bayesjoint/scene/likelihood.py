@@ -91,7 +91,7 @@ class ImageLikelihood:
     def normal_equations(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Chi², gradient of the log likelihood, and Gauss-Newton precision by the full vector."""
         local = self._split(full)
-        jac = self.renderer.jacobian(*local, self.weight)
+        jac = self.renderer.jacobian(*local, self.weight, passing=True)
         residual = (self.data * self.weight).view(-1) - self.renderer.combine(jac, *local)
         h, g = jac @ jac.T, jac @ residual
         n = full.shape[0]
