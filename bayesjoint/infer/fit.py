@@ -66,7 +66,7 @@ class Fit:
         self.hessian = precision
         covariance, weak = _invert(precision, self.names)
         self.z_covariance = torch.as_tensor(covariance, dtype=scene.dtype).to(scene.device)
-        jac = scene.chart.slopes(self.z).cpu().double().numpy()
+        jac = scene.chart.slopes(self.z)[0].cpu().double().numpy()
         self.covariance = jac @ covariance @ jac.T
         self.errors = dict(zip(self.names, np.sqrt(np.clip(np.diag(self.covariance), 0, None)).tolist(), strict=True))
         self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)

@@ -38,7 +38,7 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     """Log density, gradient and Gauss-Newton precision at z; bounded memory: one image's Jacobian at a time."""
     full = scene.full(scene.chart.values(z)[0])
     n = len(scene.names)
-    slope = scene.chart.slopes(z)
+    slope, coordinates = scene.chart.slopes(z)
     chi2, value = 0.0, 0.0
     g, h = torch.zeros_like(z), torch.zeros(n, n, dtype=z.dtype, device=z.device)
     for term in scene.likelihoods:
@@ -52,7 +52,7 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         lp = scene.log_prior(x)
         g = g + torch.autograd.grad(lp, x)[0]
         value += float(lp.detach())
-        h = h + scene.chart.precision(z)
+        h = h + scene.chart.precision(z, coordinates)
     return State(z, value, chi2, g, 0.5 * (h + h.T))
 
 

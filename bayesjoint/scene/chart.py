@@ -103,9 +103,10 @@ class Chart:
                 theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i : i + 1]))
         return theta, t
 
-    def slopes(self, z: torch.Tensor, which: int = 0) -> torch.Tensor:
-        """Derivatives of what `values` gives (0: the values; 1: their coordinates) by z, shape (n, n)."""
-        return columns_of(lambda x: self.values(x)[which], z)[1].T
+    def slopes(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Derivatives by z of the values, and of the coordinates in which default priors are Normal; both shape (n, n)."""
+        values, coordinates = columns_of(lambda x: torch.stack(self.values(x)), z)[1].unbind(1)
+        return values.T, coordinates.T
 
     def log_prior(self, z: torch.Tensor, theta: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Log prior density of z: the sites' log prior plus log |d theta / d z|."""
@@ -136,9 +137,9 @@ class Chart:
                 z = z.index_copy(0, torch.full((1,), i, device=self.device), transform.inv(theta[i])[None])
         return z
 
-    def precision(self, z: torch.Tensor) -> torch.Tensor:
-        """Minus the second derivative of `log_prior` by z, made positive: shape (n, n)."""
-        slope = self.slopes(z, 1) * self.inverse_scale[:, None]
+    def precision(self, z: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+        """Minus the second derivative of `log_prior` by z, made positive: shape (n, n); `slope` is the second of `slopes`."""
+        slope = slope * self.inverse_scale[:, None]
         h = slope.T @ slope
         for i, transform in self.other:
             x = z[i].detach().clone().requires_grad_(True)
