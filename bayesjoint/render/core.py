@@ -13,6 +13,7 @@ tabulated with its slope and read by cubic Hermite interpolation. The position i
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -34,10 +35,16 @@ KINKED = 3.0
 """How much further up that lies where isophotes have kinks."""
 
 
+@functools.lru_cache(maxsize=256)
+def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on (0, 1); finding them takes milliseconds, and the same counts come again."""
+    t, weight = np.polynomial.legendre.leggauss(count)
+    return (t + 1) / 2, weight / 2
+
+
 def radial_nodes(radius: float, top: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of integrals over rho from 0 to a radius, for cusps at 0 and frequencies up to `top`."""
-    t, weight = np.polynomial.legendre.leggauss(int(fine * (0.27 * POWER * top * radius + 36)))
-    t, weight = (t + 1) / 2, weight / 2
+    t, weight = _legendre(int(fine * (0.27 * POWER * top * radius + 36)))
     return radius * t**POWER, weight * radius * POWER * t ** (POWER - 1)
 
 
