@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint bench calibrate clean
+.PHONY: demo test fast lint bench clean
 
 # the environment: made once, and again when what it is made from changes
 $(VENV)/.ready: pyproject.toml constraints.txt

@@ -49,13 +49,20 @@ class Renderer:
             for k, s in enumerate(self.stamps)
             if s.a
         }
+        self.by_step = {step: [k for k in self.outside if self.stamps[k].plan.step == step] for step in steps}
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)
         self.rows, self.cols = j[:, None], i
         self._scratch = Scratch()
 
-    def _by_step(self) -> dict[int, list[int]]:
-        """Sources with light outside their cores, by the step of its grid."""
-        return {step: [k for k in self.outside if self.stamps[k].plan.step == step] for step in self.grids}
+    def _blurred(self, k: int, light: torch.Tensor) -> torch.Tensor:
+        """Light of one source on its part of its grid, through the PSF onto the pixels (ny, nx)."""
+        grid = self.grids[self.stamps[k].plan.step]
+        light = _placed(light, self.outside[k].where, grid.shape) * grid.area
+        return self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))})
+
+    def _sky_columns(self, sky: torch.Tensor, one: torch.Tensor) -> list[torch.Tensor]:
+        """Derivatives of one sky by its parameters, times `one`."""
+        return [one] if len(sky) == 1 else [one, one * self.cols, one * self.rows]
 
     # -- plain autograd -----------------------------------------------------------------------------------------------
     def image(self, local: Locals, sky: Locals) -> torch.Tensor:
@@ -63,7 +70,7 @@ class Renderer:
         canvas = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
         if self.outside:
             light = {}
-            for step, sources in self._by_step().items():
+            for step, sources in self.by_step.items():
                 grid = self.grids[step]
                 total = sum(_placed(local[k][-1] * self.outside[k].light(local[k][:-1]), self.outside[k].where, grid.shape) for k in sources)
                 light[step] = _placed(total * grid.area, ORIGIN, self.blur.canvas(step))
@@ -93,7 +100,7 @@ class Renderer:
         kept: dict[int, Any] = {}
         if self.outside:
             light = {}
-            for step, sources in self._by_step().items():
+            for step, sources in self.by_step.items():
                 grid, canvas = self.grids[step], new.empty(self.blur.canvas(step), self.dtype, self.device).zero_()
                 inside = canvas[: grid.shape[0], : grid.shape[1]]
                 for k in sources:
@@ -119,7 +126,7 @@ class Renderer:
             for step, back in self.blur.adjoint(grad).items():
                 grid = self.grids[step]
                 back = torch.mul(back[: grid.shape[0], : grid.shape[1]], grid.area, out=new.empty(grid.shape, self.dtype, self.device))
-                for k in self._by_step()[step]:
+                for k in self.by_step[step]:
                     g = self.outside[k].adjoint(back[self.outside[k].where], kept[k], new)
                     g[:-1] *= local[k][-1]
                     by_source[k] = by_source[k] + g
@@ -137,12 +144,10 @@ class Renderer:
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
             p, flux, rows = v[:-1], v[-1], out[at : at + len(v)]
             if k in self.outside:
-                grid = self.grids[s.plan.step]
                 light = self.outside[k].columns(p)
                 light[:-1] *= flux
-                light = _placed(light, self.outside[k].where, grid.shape) * grid.area
                 for row, x in zip(rows, light, strict=True):  # one by one: what fits into the cache is faster than what is done at once
-                    full = self.blur.forward({grid.step: _placed(x, ORIGIN, self.blur.canvas(grid.step))})
+                    full = self._blurred(k, x)
                     row.copy_(full) if weight is None else torch.mul(full, weight, out=row)
             else:
                 rows.zero_()
@@ -150,7 +155,7 @@ class Renderer:
             at += len(v)
         one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
         for v in sky:
-            for column in (one, one * self.cols, one * self.rows)[: len(v)] if len(v) > 1 else (one,):
+            for column in self._sky_columns(v, one):
                 out[at] = column
                 at += 1
         return out.view(count, -1)
@@ -161,14 +166,11 @@ class Renderer:
         one = torch.ones_like(out[:1, 0, 0])[0]
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
             if k in self.outside:
-                grid, new = self.grids[s.plan.step], self._scratch.reset()
-                light, _ = self.outside[k].draw(v[:-1], new)
-                light = _placed(light, self.outside[k].where, grid.shape) * grid.area
-                out[k] = self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))})
-            s.draw(out[k], v[:-1], one)
+                out[k] = self._blurred(k, self.outside[k].plain(v[:-1]))
+            out[k] = s.add(out[k].reshape(-1), v[:-1], one).view(self.shape)
         at = len(local)
         for v in sky:
-            for column in (one, self.cols, self.rows)[: len(v)]:
+            for column in self._sky_columns(v, one):
                 out[at] = column
                 at += 1
         return out.view(len(out), -1)

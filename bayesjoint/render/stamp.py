@@ -142,7 +142,7 @@ class Stamp:
             flat, inside, offset = self._indices(p)
             return Places(flat, inside, None), offset.unbind()
         (a, b), (sx, sy), at = self._numbers[0], self._numbers[1], self._numbers[2]
-        x, y = (float(v) for v in p[:2].tolist())
+        x, y = p[:2].tolist()
         at = at[0] + a[0] * (x - sx) + a[1] * (y - sy), at[1] + b[0] * (x - sx) + b[1] * (y - sy)
         anchor = [min(max(round(v), -(10**9)), 10**9) if math.isfinite(v) else 10**9 for v in at]
         cut = []
