@@ -116,3 +116,17 @@ def test_scene_yaml_is_readable_complete_and_harmless(scene, best, tmp_path):
             bj.Scene.load(tmp_path / "w.yaml", images=list(scene.images))
     best.save(tmp_path / "fit.yaml")
     assert yaml.safe_load((tmp_path / "fit.yaml").read_text())["values"]["galaxy.n"] == pytest.approx(best.values["galaxy.n"])
+
+
+def test_a_plan_too_coarse_for_the_draws_is_a_reason(scene, best):
+    """Draws far out, where the galaxy is thinner than its taper serves: said with the image and the size of the error."""
+    import dataclasses
+
+    plans = {im: {s: dataclasses.replace(p, fine=0.3) for s, p in of.items()} for im, of in best.scene.plans.items()}
+    coarse, values = best.scene.with_plans(plans), np.array([best.values[n] for n in best.names])
+    for made, said in ((best.scene, False), (coarse, True)):
+        ll = np.zeros((2, 300, len(scene.images)))
+        theta = values * (1 + 1e-4 * np.random.default_rng(1).standard_normal((2, 300, values.size)))
+        post = bj.Posterior.of(made, theta, ll, {"lp": ll[..., 0]}, {"sampler": "laplace", "k_hat": 0.1, "importance_ess": 500.0})
+        assert any("too coarsely" in r for r in post.reasons) == said
+        assert set(post.info["render_errors"]) == {im.name for im in scene.images}

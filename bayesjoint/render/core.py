@@ -120,16 +120,20 @@ class Core:
         step = self.steps.index_select(0, i)
         return i, (kappa - self.places.index_select(0, i)) / step, step
 
-    def read(self, kappa: torch.Tensor, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Interpolate tables of value over slope, shape (2 K, m), by Hermite's cubic: values (N, m), and the first's slope by kappa (N,)."""
+    @staticmethod
+    def read(found: tuple[torch.Tensor, ...], table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Interpolate tables of value over slope, shape (2 K, m), by Hermite's cubic at what `find` gave.
+
+        Returns the values (N, m), and the first's slope by kappa (N,).
+        """
+        i, f, step = found[0], found[1][:, None], found[2][:, None]
         size = table.shape[0] // 2
-        i, f, step = (x if k == 0 else x[:, None] for k, x in enumerate(self.find(kappa)))
         lo, hi = table.index_select(0, i), table.index_select(0, i + 1)
         dlo, dhi = (table.index_select(0, i + size + k) * step for k in (0, 1))
         # lo + f (dlo + f (c2 + f c3)), and its slope
         rise = hi - lo
         c2, c3 = 3 * rise - 2 * dlo - dhi, dlo + dhi - 2 * rise
-        return lo + f * (dlo + f * (c2 + f * c3)), (dlo[:, 0] + f[:, 0] * (2 * c2[:, 0] + 3 * f[:, 0] * c3[:, 0])) / step[:, 0]
+        return lo + f * (dlo + f * (c2 + f * c3)), (dlo[:, 0] + found[1] * (2 * c2[:, 0] + 3 * found[1] * c3[:, 0])) / found[2]
 
 
 class Hankel(Core):
@@ -145,7 +149,7 @@ class Hankel(Core):
         """Transform of the core of a unit-flux source, about its centre: real, shape (N,); p = (x, y, q, pa, *light)."""
         _, _, q, pa, *params = p.unbind()
         g = self.source.radial_light(self.rho2, *params)
-        return self.read(self.turned(q, pa)[2], self.bessel @ g[:, None])[0][:, 0]
+        return self.read(self.find(self.turned(q, pa)[2]), self.bessel @ g[:, None])[0][:, 0]
 
     def spectrum(self, p: torch.Tensor) -> torch.Tensor:
         """`plain`, with a backward pass of its own."""
@@ -156,7 +160,7 @@ class Hankel(Core):
         _, _, q, pa, *params = numbers(p)
         g, _, by = self.source.derivatives(self.rho2, *params)
         wu, wv, kappa = self.turned(q, pa)
-        value, slope = self.read(kappa, self.bessel @ torch.stack([g, *by], 1))
+        value, slope = self.read(self.find(kappa), self.bessel @ torch.stack([g, *by], 1))
         slope = slope / kappa
         turn = slope * (wu * wv) * ((1 - q * q) * (torch.pi / 180))
         return value[:, 0], torch.stack([slope * wv * wv * q, turn, *value.T[1:]])
@@ -166,19 +170,13 @@ class Hankel(Core):
         _, _, q, pa, *params = numbers(p)
         g, _, by = self.source.derivatives(self.rho2, *params)
         wu, wv, kappa = self.turned(q, pa)
-        table = self.bessel @ g
-        i, f, step = self.find(kappa)
-        size = table.shape[0] // 2
-        lo, dlo, dhi = table.index_select(0, i), table.index_select(0, i + size).mul_(step), table.index_select(0, i + (size + 1)).mul_(step)
-        rise = table.index_select(0, i + 1).sub_(lo)
-        c2, c3 = (3 * rise).sub_(dlo, alpha=2).sub_(dhi), dlo.add(dhi).sub_(rise, alpha=2)
-        slope = (3 * c3).mul_(f).add_(c2, alpha=2).mul_(f).add_(dlo).div_(step).div_(kappa)
-        value = c3.mul_(f).add_(c2).mul_(f).add_(dlo).mul_(f).add_(lo)
-        return value, (q, wu, wv, slope, i, f, step, by)
+        found = self.find(kappa)
+        value, slope = self.read(found, self.bessel @ g[:, None])
+        return value[:, 0], (q, wu, wv, slope / kappa, found, by)
 
     def adjoint(self, kept: Any, weight: torch.Tensor) -> torch.Tensor:
         """Gradient by (q, pa, *light) of the real sum of `weight` (complex) times the transform: by way of the table, not of each frequency."""
-        q, wu, wv, slope, i, f, step, by = kept
+        q, wu, wv, slope, (i, f, step), by = kept
         w = weight.real.contiguous()
         pull = slope * w * wv
         size = self.places.shape[0]

@@ -76,7 +76,7 @@ class Compact(Traced):
         _, _, q, pa, *params = p.unbind()
         extent = self.source.extent(*params)
         g = self.source.radial_light(self.rho2 * extent**2, *params)
-        return self.read(self.turned(q, pa)[2] * extent, self.bessel @ g[:, None])[0][:, 0] * extent**2
+        return self.read(self.find(self.turned(q, pa)[2] * extent), self.bessel @ g[:, None])[0][:, 0] * extent**2
 
 
 class Closed(Traced):
@@ -119,7 +119,7 @@ class Harmonics(Traced):
         harmonics = torch.view_as_real(torch.fft.rfft(light, dim=1)[:, : len(self.orders)] / light.shape[1])
         tables = self.bessel @ harmonics.transpose(0, 1)  # (orders, 2 K, 2)
         wu, wv, kappa = self.turned(q, pa)
-        value = self.read(kappa, tables.transpose(0, 1).flatten(1))[0].view(-1, len(self.orders), 2)
+        value = self.read(self.find(kappa), tables.transpose(0, 1).flatten(1))[0].view(-1, len(self.orders), 2)
         turn, power = torch.complex(wu / kappa, q * wv / kappa), torch.ones_like(value[:, 0, 0]) + 0j
         step = turn
         for _ in range(self.source.fold - 1):
