@@ -116,7 +116,7 @@ def speed(astrophot):
     def jacobian():
         with torch.no_grad():
             for term in scene.likelihoods:
-                term.renderer.jacobian(*term._split(full), term.weight, passing=True)
+                term.renderer.blocks(*term._split(full), term.weight, passing=True)
 
     ours = median_ms(
         {

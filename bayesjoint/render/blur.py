@@ -27,19 +27,42 @@ class Blur:
         Of the image.
     steps : iterable of int
         Steps in pixels at which light will come.
+    window : (int, int, int, int), optional
+        Pixels x0, x1, y0, y1 (half-open) from which alone light will come; None: from the image and the PSF's reach around it.
+
+    Attributes
+    ----------
+    light : ((int, int), (int, int))
+        Rows and columns of pixels, half-open, from which light comes; beyond the image they are negative or large.
+    where : (slice, slice)
+        Rows and columns of the image that it reaches.
     """
 
-    def __init__(self, optics: Optics, shape: tuple[int, int], steps: Iterable[int], dtype: torch.dtype, device: torch.device) -> None:
-        self.shape, steps = shape, sorted(set(steps))
+    def __init__(
+        self,
+        optics: Optics,
+        shape: tuple[int, int],
+        steps: Iterable[int],
+        dtype: torch.dtype,
+        device: torch.device,
+        window: tuple[int, int, int, int] | None = None,
+    ) -> None:
+        steps = sorted(set(steps))
         stamps = {s: optics.kernel(s) for s in steps}
-        self.pad = tuple(max((k.shape[axis] // 2 for k in stamps.values()), default=0) for axis in (0, 1))
-        coarsest = max(steps, default=1)
-        self.fft = tuple(coarsest * next_fast_len(-(-(n + 2 * p) // coarsest)) for n, p in zip(shape, self.pad, strict=True))
+        pad = tuple(max(k.shape[axis] // 2 for k in stamps.values()) for axis in (0, 1))
+        light, where, fft, shift = zip(
+            *(_extent(n, p, w, max(steps)) for n, p, w in zip(shape, pad, (None, None) if window is None else (window[2:], window[:2]), strict=True)),
+            strict=True,
+        )
+        self.light, self.where = light, where
+        self.shape = tuple(w.stop - w.start for w in where)
+        coarsest = max(steps)
+        self.fft = tuple(coarsest * next_fast_len(-(-n // coarsest)) for n in fft)
         kind = torch.complex128 if dtype == torch.float64 else torch.complex64
         self.kernels = {}
         for s, stamp in stamps.items():
-            # centred at -pad: the light's grid begins so far outside the image, and what comes out begins at its first pixel
-            spectrum = optics.spectrum(stamp, self.fft, self.pad)
+            # its middle is where the first place of the light lies, seen from the first pixel that comes out
+            spectrum = optics.spectrum(stamp, self.fft, shift)
             my, mx = (n // s for n in self.fft)
             low = spectrum[self._rows(my)][:, : mx // 2 + 1].copy()
             if s > 1:  # nothing is there but the window's last remnants
@@ -73,14 +96,26 @@ class Blur:
         columns = torch.fft.ifft(total, dim=-2)[..., :ny, :]
         return torch.fft.irfft(columns, n=self.fft[1], dim=-1)[..., :nx]
 
-    def adjoint(self, grad: torch.Tensor) -> dict[int, torch.Tensor]:
+    def adjoint(self, grad: torch.Tensor, steps: Iterable[int] | None = None) -> dict[int, torch.Tensor]:
         """The adjoint of `forward`: pixels (ny, nx) to light by step."""
-        width = max(k.shape[1] for k in self.kernels.values())
+        kernels = self.conjugates if steps is None else {s: self.conjugates[s] for s in steps}
+        width = max(k.shape[1] for k in kernels.values())
         columns = torch.fft.fft(torch.fft.rfft(grad, n=self.fft[1])[:, :width], n=self.fft[0], dim=0)
         back = {}
-        for s, kernel in self.conjugates.items():
+        for s, kernel in kernels.items():
             rows, h = kernel.shape[0], (kernel.shape[0] + 1) // 2
             part = columns[:, : kernel.shape[1]]
             low = part * kernel if s == 1 else torch.cat([part[:h], part[self.fft[0] - (rows - h) :]]) * kernel
             back[s] = torch.fft.irfft2(low, s=self.canvas(s))
         return back
+
+
+def _extent(size: int, pad: int, window: tuple[int, int] | None, step: int) -> tuple[tuple[int, int], slice, int, int]:
+    """Along one axis: where light comes from, the pixels it reaches, the length of a cyclic convolution that does not mix them, and the shift.
+
+    A window is widened to begin at a place of the grid that there would be without it: its light is the same.
+    """
+    lo, hi = (-pad, size + pad) if window is None else (max(window[0], -pad), min(window[1], size + pad))
+    lo, hi = lo - (lo + pad) % step, max(lo, hi)
+    first, last = min(max(lo - pad, 0), size), min(max(hi + pad, 0), size)
+    return (lo, hi), slice(first, max(first, last)), max(hi + pad - first, last - lo + pad, 1), first - lo

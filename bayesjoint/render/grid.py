@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import threading
 from collections.abc import Sequence
 
@@ -55,7 +54,7 @@ class Scratch:
 
 
 class Grid:
-    """Sky places of an image's pixels with a margin round it.
+    """Sky places of some of an image's pixels, and of pixels that it would have beyond its edges.
 
     Parameters
     ----------
@@ -63,16 +62,23 @@ class Grid:
         The image's place.
     frame : Frame
         The scene's tangent plane.
-    pad : (int, int)
-        Margin along (y, x) in pixels.
+    extent : ((int, int), (int, int))
+        Rows and columns, half-open.
     step : int
         Pixels from one place to the next.
     """
 
-    def __init__(self, placement: Placement, frame: Frame, pad: tuple[int, int], dtype: torch.dtype, device: torch.device, step: int = 1) -> None:
-        (ny, nx), (py, px) = placement.shape, pad
-        self.step, self.pad = step, pad
-        j, i = np.arange(-py, ny + py, step), np.arange(-px, nx + px, step)
+    def __init__(
+        self,
+        placement: Placement,
+        frame: Frame,
+        extent: tuple[tuple[int, int], tuple[int, int]],
+        dtype: torch.dtype,
+        device: torch.device,
+        step: int = 1,
+    ) -> None:
+        self.step = step
+        j, i = (np.arange(*ends, step) for ends in extent)
         self.shape = (j.size, i.size)
         jac = frame.jacobian(placement, *placement.middle)
         mx, my = placement.middle
@@ -86,7 +92,7 @@ class Grid:
         def tensor(v: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(np.asarray(v), dtype=dtype).to(device)
 
-        self._inverse, self._origin = np.linalg.inv(jac).tolist(), (float(x0), float(y0), mx + px, my + py)
+        self._inverse, self._origin = np.linalg.inv(jac).tolist(), (float(x0), float(y0), mx - i[0], my - j[0])
         self._finest = float(np.linalg.svd(jac, compute_uv=False).min())
         if self.linear:
             self.cols, self.rows, self._jac = tensor(i - mx), tensor(j - my)[:, None], jac.tolist()
@@ -95,25 +101,6 @@ class Grid:
             x, y = frame.to_sky(placement, *np.meshgrid(i, j))
             area = np.gradient(x, axis=1) * np.gradient(y, axis=0) - np.gradient(x, axis=0) * np.gradient(y, axis=1)
             self.x, self.y, self.area = tensor(x), tensor(y), tensor(np.abs(area) / step**2)
-
-    def cut(self, window: tuple[int, int, int, int] | None) -> tuple[Grid, tuple[slice, slice]]:
-        """The part within a window of pixels (x0, x1, y0, y1), half-open, and where it lies in the whole; all of it for None."""
-        if window is None:
-            return self, (slice(0, self.shape[0]), slice(0, self.shape[1]))
-        x0, x1, y0, y1 = window
-        where = tuple(
-            slice(*(int(np.clip(-(-(edge + p) // self.step), 0, n)) for edge in edges))
-            for edges, p, n in zip(((y0, y1), (x0, x1)), self.pad, self.shape, strict=True)
-        )
-        new = copy.copy(self)
-        new.shape = tuple(max(s.stop - s.start, 0) for s in where)
-        if self.linear:
-            new.rows, new.cols = self.rows[where[0]], self.cols[where[1]]
-        else:
-            new.x, new.y = self.x[where].contiguous(), self.y[where].contiguous()
-        x0, y0, i0, j0 = self._origin
-        new._origin = x0, y0, i0 - where[1].start * self.step, j0 - where[0].start * self.step
-        return new, where
 
     def window(self, p: Sequence[Scalar], reach: float) -> tuple[slice, slice]:
         """Rows and columns within `reach` arcsec of (p[0], p[1]); all of them where that would mean to wait for the device."""

@@ -29,18 +29,10 @@ class Outside:
         Where it is wanted.
     a : float
         Scale of the taper, arcsec along the major axis.
-    window : (int, int, int, int), optional
-        Pixels x0, x1, y0, y1 (half-open) beyond which there is to be no light.
-
-    Attributes
-    ----------
-    where : (slice, slice)
-        Which places of the grid the light comes for.
     """
 
-    def __init__(self, source: Any, grid: Grid, a: float, window: tuple[int, int, int, int] | None = None) -> None:
-        self.source, self.a = source, a
-        self.grid, self.where = grid.cut(window)
+    def __init__(self, source: Any, grid: Grid, a: float) -> None:
+        self.source, self.grid, self.a = source, grid, a
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """Brightness in 1/arcsec² on the grid, for unit flux; p = (x, y, q, pa, *light). Plain autograd."""

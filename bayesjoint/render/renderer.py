@@ -1,25 +1,25 @@
-"""Renderer: the model of one image, from the local parameters of its sources; one FFT pair a pass."""
+"""Renderer: the model of one image, from the local parameters of its sources; one FFT pair a pass and window."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.render.blur import Blur
-from bayesjoint.render.grid import Grid, Scratch
-from bayesjoint.render.native import Outside, TracedOutside
+from bayesjoint.render.blocks import Block, dense, inside
+from bayesjoint.render.grid import Scratch
 from bayesjoint.render.optics import Optics
+from bayesjoint.render.smooth import Smooth
 from bayesjoint.render.stamp import Stamp, StampPlan
-from bayesjoint.scalar import add_scaled, numbers
 
 __all__ = ["Renderer"]
 
 Locals = Sequence[torch.Tensor]
-ORIGIN = (slice(0, None), slice(0, None))
+MOST = 0.7
+"""Part of an image from which on a source's columns are held for all of it: one product of matrices is faster than several."""
 
 
 class Renderer:
@@ -41,24 +41,14 @@ class Renderer:
         optics = Optics(image.psf)
         self.stamps = [Stamp(s, image, frame, optics, plan, dtype, device) for s, plan in sources]
         self.shape, self.dtype, self.device = image.shape, dtype, device
-        steps = {s.plan.step for s in self.stamps if s.a}
-        self.blur = Blur(optics, image.shape, steps, dtype, device)
-        self.grids = {step: Grid(image.placement, frame, self.blur.pad, dtype, device, step) for step in steps}
-        self.outside = {
-            k: (Outside if s.source.radial else TracedOutside)(s.source, self.grids[s.plan.step], s.a, s.plan.window)
-            for k, s in enumerate(self.stamps)
-            if s.a
-        }
-        self.by_step = {step: [k for k in self.outside if self.stamps[k].plan.step == step] for step in steps}
+        windows = dict.fromkeys(s.plan.window for s in self.stamps if s.a)
+        made = [Smooth(image, frame, optics, {k: s for k, s in enumerate(self.stamps) if s.a and s.plan.window == w}, dtype, device) for w in windows]
+        self.smooth = [part for part in made if part.lit]
+        self.part = {k: part for part in self.smooth for k in part.sources}
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)
         self.rows, self.cols = j[:, None], i
+        self.everywhere = slice(0, image.shape[0]), slice(0, image.shape[1])
         self._scratch = Scratch()
-
-    def _blurred(self, k: int, light: torch.Tensor) -> torch.Tensor:
-        """Light of one source on its part of its grid, through the PSF onto the pixels (ny, nx)."""
-        grid = self.grids[self.stamps[k].plan.step]
-        light = _placed(light, self.outside[k].where, grid.shape) * grid.area
-        return self.blur.forward({grid.step: _placed(light, ORIGIN, self.blur.canvas(grid.step))})
 
     def _sky_columns(self, sky: torch.Tensor, one: torch.Tensor) -> list[torch.Tensor]:
         """Derivatives of one sky by its parameters, times `one`."""
@@ -67,14 +57,8 @@ class Renderer:
     # -- plain autograd -----------------------------------------------------------------------------------------------
     def image(self, local: Locals, sky: Locals) -> torch.Tensor:
         """Model in image units, shape (ny, nx), with its graph."""
-        canvas = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
-        if self.outside:
-            light = {}
-            for step, sources in self.by_step.items():
-                grid = self.grids[step]
-                total = sum(_placed(local[k][-1] * self.outside[k].light(local[k][:-1]), self.outside[k].where, grid.shape) for k in sources)
-                light[step] = _placed(total * grid.area, ORIGIN, self.blur.canvas(step))
-            canvas = self.blur.forward(light)
+        parts = [self._placed(part.image(local), part.where) for part in self.smooth]
+        canvas = sum(parts) if parts else torch.zeros(self.shape, dtype=self.dtype, device=self.device)
         flat = canvas.reshape(-1)
         for s, v in zip(self.stamps, local, strict=True):
             flat = s.add(flat, v[:-1], v[-1])
@@ -84,6 +68,13 @@ class Renderer:
             if len(v) == 3:
                 canvas = canvas + v[1] * self.cols + v[2] * self.rows
         return canvas
+
+    def _placed(self, x: torch.Tensor, where: tuple[slice, slice]) -> torch.Tensor:
+        """A part of the image among zeros."""
+        if where == self.everywhere:
+            return x
+        rows, cols = where
+        return torch.nn.functional.pad(x, (cols.start, self.shape[1] - cols.stop, rows.start, self.shape[0] - rows.stop))
 
     # -- fused: without a graph, in buffers that stay --------------------------------------------------------------------
     def score(
@@ -97,20 +88,13 @@ class Renderer:
             Pixel values, and 1/sigma² (0 where masked).
         """
         new = self._scratch.reset()
-        kept: dict[int, Any] = {}
-        if self.outside:
-            light = {}
-            for step, sources in self.by_step.items():
-                grid, canvas = self.grids[step], new.empty(self.blur.canvas(step), self.dtype, self.device).zero_()
-                inside = canvas[: grid.shape[0], : grid.shape[1]]
-                for k in sources:
-                    bright, kept[k] = self.outside[k].draw(local[k][:-1], new)
-                    add_scaled(inside[self.outside[k].where], bright, numbers(local[k][-1:])[0])
-                inside.mul_(grid.area)
-                light[step] = canvas
-            residual = torch.sub(self.blur.forward(light), data, out=new(data))
+        smooth = [(part, *part.draw(local, new)) for part in self.smooth]
+        if len(smooth) == 1 and smooth[0][0].where == self.everywhere:
+            residual = torch.sub(smooth[0][1], data, out=new(data))
         else:
             residual = torch.neg(data, out=new(data))
+            for part, drawn, _ in smooth:
+                residual[part.where] += drawn
         drawn = [s.draw(residual, v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
         for v in sky:
             residual.add_(v[0])
@@ -122,80 +106,149 @@ class Renderer:
         by_sky = [
             torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky
         ]
-        if self.outside:
-            for step, back in self.blur.adjoint(grad).items():
-                grid = self.grids[step]
-                back = torch.mul(back[: grid.shape[0], : grid.shape[1]], grid.area, out=new.empty(grid.shape, self.dtype, self.device))
-                for k in self.by_step[step]:
-                    g = self.outside[k].adjoint(back[self.outside[k].where], kept[k], new)
-                    g[:-1] *= local[k][-1]
-                    by_source[k] = by_source[k] + g
+        for part, _, kept in smooth:
+            for k, g in part.adjoint(grad[part.where], local, kept, new).items():
+                by_source[k] = by_source[k] + g
         return half_chi2, by_source, by_sky
 
-    def jacobian(self, local: Locals, sky: Locals, weight: torch.Tensor | None = None, *, passing: bool = False) -> torch.Tensor:
-        """Derivatives of the model by all local parameters, sources first, then sky, times `weight` (ny, nx): shape (n, ny * nx).
+    def blocks(
+        self, local: Locals, sky: Locals, weight: torch.Tensor | None = None, *, of: Iterable[int] | None = None, passing: bool = False
+    ) -> list[Block]:
+        """Derivatives of the model by local parameters, sources first, then skies, times `weight` (ny, nx), where they are not zero.
 
-        One that is `passing` lies in a buffer, until the next call: fresh memory of that size costs more than what is written there.
+        Parameters
+        ----------
+        of : iterable of int, optional
+            Which sources and skies, by number; all of them.
+        passing : bool
+            In buffers, until the next call: fresh memory of that size costs more than what is written there.
         """
+        new, count = self._scratch.reset(), len(local)
+        everything = [*local, *sky]
+        chosen = list(range(len(everything))) if of is None else list(of)
+        starts = np.cumsum([0, *(len(v) for v in everything)]).tolist()
+        where = {k: self._reach(k, everything[k]) if k < count else self.everywhere for k in chosen}
+        blocks = []
+
+        def block(sources: list[int], place: tuple[slice, slice]) -> Block:
+            rows = [r for k in sources for r in range(starts[k], starts[k + 1])]
+            shape = (len(rows), *(w.stop - w.start for w in place))
+            values = new.empty(shape, self.dtype, self.device) if passing else torch.empty(shape, dtype=self.dtype, device=self.device)
+            blocks.append(Block(rows, place, values))
+            return blocks[-1]
+
+        whole = [k for k in chosen if where[k] == self.everywhere]
+        if whole:
+            values, at = block(whole, self.everywhere).values, 0
+            one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
+            for k in whole:
+                v = everything[k]
+                if k < count:
+                    self._columns(k, v, weight, self.everywhere, values[at : at + len(v)])
+                else:
+                    for m, column in enumerate(self._sky_columns(v, one)):
+                        values[at + m] = column
+                at += len(v)
+        for k in chosen:
+            if where[k] != self.everywhere:
+                self._columns(k, local[k], weight, where[k], block([k], where[k]).values)
+        return blocks
+
+    def _columns(self, k: int, v: torch.Tensor, weight: torch.Tensor | None, place: tuple[slice, slice], out: torch.Tensor) -> None:
+        """Derivatives by one source's local parameters on a part of the image that holds all of it."""
+        p, flux = v[:-1], v[-1]
+        if weight is not None:
+            weight = weight[place]
+        part = self.part.get(k)
+        if part is None:
+            out.zero_()
+        else:
+            here = inside(part.where, place)
+            if part.where != place:
+                out.zero_()
+
+            def put(m: int, x: torch.Tensor) -> None:
+                row = out[m][here]
+                row.copy_(x) if weight is None else torch.mul(x, weight[here], out=row)
+
+            part.columns(k, p, flux, put)
+        self.stamps[k].add_rasters(out, p, flux, weight, (place[0].start, place[1].start))
+
+    def _reach(self, k: int, v: torch.Tensor) -> tuple[slice, slice]:
+        """The part of the image outside which a source's columns are zero."""
+        core, part = self.stamps[k].where(v[:-1]), self.part.get(k)
+        if core is None:
+            return self.everywhere
+        boxes = [w for w in (core, *([] if part is None else [part.where])) if all(s.stop > s.start for s in w)]
+        if not boxes:
+            return slice(0, 0), slice(0, 0)
+        cut = tuple(slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in (0, 1))
+        area = np.prod([s.stop - s.start for s in cut])
+        return self.everywhere if area > MOST * np.prod(self.shape) else cut
+
+    def jacobian(self, local: Locals, sky: Locals, weight: torch.Tensor | None = None) -> torch.Tensor:
+        """Derivatives of the model by all local parameters, sources first, then sky, times `weight` (ny, nx): shape (n, ny * nx)."""
         count = sum(len(v) for v in (*local, *sky))
-        shape = (count, *self.shape)
-        out = self._scratch.reset().empty(shape, self.dtype, self.device) if passing else torch.empty(shape, dtype=self.dtype, device=self.device)
-        at = 0
+        return dense(self.blocks(local, sky, weight), count, self.shape, self.dtype, self.device)
+
+    def cells(self, local: Locals, sky: Locals) -> list[int]:
+        """Numbers that `blocks` holds for each source, then each sky."""
+        area = [int(np.prod([s.stop - s.start for s in self._reach(k, v)])) for k, v in enumerate(local)]
+        return [len(v) * n for v, n in zip((*local, *sky), [*area, *[int(np.prod(self.shape))] * len(sky)], strict=True)]
+
+    def units(self, local: Locals, sky: Locals, weight: torch.Tensor) -> tuple[list[Block], list[tuple[Any, ...]]]:
+        """Images of unit flux of each source alone, and of unit amplitude of each of the skies' parameters, times `weight` (ny, nx).
+
+        Returns
+        -------
+        blocks : list of Block
+            In buffers, until the next call; sources are numbered first, then the skies' parameters.
+        kept : list
+            What `units_adjoint` needs.
+        """
+        new, one = self._scratch.reset(), torch.ones((), dtype=self.dtype, device=self.device)
+        where = [self._reach(k, v) for k, v in enumerate(local)]
+        at = {k: m for m, k in enumerate(k for k, w in enumerate(where) if w == self.everywhere)}
+        count = sum(len(v) for v in sky)
+        rows = [*at, *range(len(local), len(local) + count)]
+        whole = Block(rows, self.everywhere, new.empty((len(rows), *self.shape), self.dtype, self.device))
+        blocks, kept = [whole] if rows else [], []
         for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
-            p, flux, rows = v[:-1], v[-1], out[at : at + len(v)]
-            if k in self.outside:
-                light = self.outside[k].columns(p)
-                light[:-1] *= flux
-                for row, x in zip(rows, light, strict=True):  # one by one: what fits into the cache is faster than what is done at once
-                    full = self._blurred(k, x)
-                    row.copy_(full) if weight is None else torch.mul(full, weight, out=row)
+            place, p = where[k], v[:-1]
+            if k in at:
+                canvas = whole.values[at[k]]
             else:
-                rows.zero_()
-            s.add_rasters(rows, p, flux, weight)
-            at += len(v)
-        one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
+                values = new.empty((1, *(w.stop - w.start for w in place)), self.dtype, self.device)
+                blocks.append(Block([k], place, values))
+                canvas = values[0]
+            part, outside = self.part.get(k), None
+            if part is None or part.where != place:
+                canvas.zero_()
+            if part is not None:
+                smooth, outside = part.unit(k, p, new)
+                canvas[inside(part.where, place)] = smooth
+            kept.append((place, outside, s.draw(canvas, p, one, (place[0].start, place[1].start))))
+            canvas.mul_(weight[place])
+        m = len(at)
         for v in sky:
-            for column in self._sky_columns(v, one):
-                out[at] = column
-                at += 1
-        return out.view(count, -1)
+            for column in self._sky_columns(v, weight):
+                whole.values[m] = column
+                m += 1
+        return blocks, kept
 
-    def units(self, local: Locals, sky: Locals) -> torch.Tensor:
-        """Images of unit flux of each source alone, and of unit amplitude of each of the skies' parameters: shape (n, ny * nx)."""
-        out = torch.zeros(len(local) + sum(len(v) for v in sky), *self.shape, dtype=self.dtype, device=self.device)
-        one = torch.ones_like(out[:1, 0, 0])[0]
-        for k, (s, v) in enumerate(zip(self.stamps, local, strict=True)):
-            if k in self.outside:
-                out[k] = self._blurred(k, self.outside[k].plain(v[:-1]))
-            out[k] = s.add(out[k].reshape(-1), v[:-1], one).view(self.shape)
-        at = len(local)
-        for v in sky:
-            for column in self._sky_columns(v, one):
-                out[at] = column
-                at += 1
-        return out.view(len(out), -1)
+    def units_adjoint(self, k: int, grad: torch.Tensor, kept: Sequence[tuple[Any, ...]]) -> torch.Tensor:
+        """Gradient by p of source `k` of the sum of its unit image, without `weight`, times `grad`, on the part of the image it was drawn on."""
+        place, outside, drawn = kept[k]
+        by = self.stamps[k].adjoint(grad, torch.ones((), dtype=self.dtype, device=self.device), drawn)[:-1]
+        part = self.part.get(k)
+        return by if part is None else by + part.unit_adjoint(k, grad[inside(part.where, place)], outside, self._scratch)
 
-    def combine(self, jacobian: torch.Tensor, local: Locals, sky: Locals) -> torch.Tensor:
-        """The model, times the weight that `jacobian` had, from it: a sum of fluxes times their columns, and of the skies'; shape (ny * nx,)."""
-        amplitudes, at = torch.zeros(len(jacobian), dtype=self.dtype, device=self.device), 0
-        for v in local:
-            at += len(v)
-            amplitudes[at - 1] = v[-1]
-        for v in sky:
-            amplitudes[at : at + len(v)] = v
-            at += len(v)
-        return amplitudes @ jacobian
+    def amplitudes(self, local: Locals, sky: Locals) -> torch.Tensor:
+        """What `blocks` are to be multiplied by so that their sum is the model: fluxes for their columns, and the skies' parameters."""
+        return torch.cat([*(torch.cat([torch.zeros_like(v[:-1]), v[-1:]]) for v in local), *sky])
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Sum of products, in double precision: half chi² is to be right to far below 1 however many pixels there are."""
     a, b = a.reshape(-1), b.reshape(-1)
     return a.dot(b) if a.dtype == torch.float64 else (a * b).sum(dtype=torch.float64)
-
-
-def _placed(x: torch.Tensor, where: tuple[slice, slice], shape: tuple[int, int]) -> torch.Tensor:
-    """A tensor put among zeros, so that its last two axes are of a shape."""
-    rows, cols = (s.start for s in where)
-    if x.shape[-2:] == shape:
-        return x
-    return torch.nn.functional.pad(x, (cols, shape[1] - cols - x.shape[-1], rows, shape[0] - rows - x.shape[-2]))

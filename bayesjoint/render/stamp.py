@@ -152,6 +152,11 @@ class Stamp:
             cut.append((slice(lo, hi), slice(lo - first, hi - first)) if hi > lo else (slice(0, 0), slice(0, 0)))
         return Places(None, None, ((cut[0][0], cut[1][0]), (cut[0][1], cut[1][1]))), (at[0] - anchor[0], at[1] - anchor[1])
 
+    def where(self, p: torch.Tensor) -> tuple[slice, slice] | None:
+        """Rows and columns of the image in which the box lies; None where that would mean to wait for the device."""
+        cut = self._where(p)[0].cut
+        return None if cut is None else cut[0]
+
     def _indices(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Flat pixel indices of the box, which of them lie in the image, and the phase's offset (x, y) in pixels, with its graph."""
         at = self.pixel0 + self.inverse @ (p[:2] - self.sky0)
@@ -195,9 +200,10 @@ class Stamp:
         box = self._to_pixels(spectrum) * (inside * flux)
         return canvas.index_add(0, flat, box.reshape(-1))
 
-    def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> tuple[Any, ...]:
-        """Add the core to a canvas (ny, nx) in place, and return what `adjoint` needs."""
+    def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, origin: tuple[int, int] = (0, 0)) -> tuple[Any, ...]:
+        """Add the core to a canvas, which begins at the row and column `origin` of the image, in place; return what `adjoint` needs."""
         places, offset = self._where(p)
+        places = places.seen_from(origin)
         blurred, kept = self._blurred_phase(offset), None
         spectrum = blurred
         if self.core is not None:
@@ -218,9 +224,15 @@ class Stamp:
         shape = self.core.adjoint(kept, back * blurred) * flux
         return torch.cat([shift, shape, product.real.sum()[None]])
 
-    def add_rasters(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None) -> None:
-        """Add the core's derivatives by (*p, flux), times `weight` (ny, nx), to canvases (len(p) + 1, ny, nx), in place."""
+    def add_rasters(
+        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> None:
+        """Add the core's derivatives by (*p, flux), times `weight` (ny, nx), to canvases (len(p) + 1, ny, nx), in place.
+
+        Canvases and weight begin at the row and column `origin` of the image, and hold all of the box that lies in it.
+        """
         places, offset = self._where(p)
+        places = places.seen_from(origin)
         spectrum = self._blurred_phase(offset)
         by = []
         if self.core is not None:
@@ -242,6 +254,13 @@ class Places:
     flat: torch.Tensor | None
     inside: torch.Tensor | None
     cut: tuple[tuple[slice, slice], tuple[slice, slice]] | None
+
+    def seen_from(self, origin: tuple[int, int]) -> Places:
+        """The same places in a part of the image that begins at a row and column."""
+        if self.cut is None or origin == (0, 0):
+            return self
+        here, there = self.cut
+        return Places(None, None, (tuple(slice(s.start - o, s.stop - o) for s, o in zip(here, origin, strict=True)), there))
 
     def put(self, canvas: torch.Tensor, box: torch.Tensor, factor: torch.Tensor | None) -> None:
         """Add a box (..., n, n), times a factor, to a canvas (..., ny, nx) in place."""

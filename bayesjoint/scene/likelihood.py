@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyro.distributions as dist
 import torch
 
 from bayesjoint.images import Frame, Image
+from bayesjoint.render.blocks import Block, gram, inside, overlap, part, products, total
 from bayesjoint.render.renderer import Renderer
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.layout import Layout, as_local
@@ -18,6 +20,40 @@ from bayesjoint.sky.components import Component, Sky, Source
 from bayesjoint.threads import few_threads
 
 __all__ = ["ImageLikelihood"]
+
+BUDGET = 2**30
+"""Bytes of derivatives of one image held at a time."""
+
+
+@dataclass
+class Amplitudes:
+    """An image's view of its fluxes and skies: their unit images in units of the noise, and the sums over pixels that they enter.
+
+    Attributes
+    ----------
+    site : tensor of int, shape (m,)
+        Place of each wanted amplitude among all that are wanted.
+    factor : tensor, shape (m,)
+        From a site's value to the amplitude.
+    gram, rhs, chi2 : tensors, shape (m, m), (m,) and ()
+        Products of unit images with each other, with the residual, and of the residual with itself.
+    values, free : tensors, shape (k,)
+        All amplitudes that the residual was made with, and which of them are wanted.
+    blocks, residual, kept, size
+        What `ImageLikelihood.pull` needs; valid until the image is drawn again.
+    """
+
+    site: torch.Tensor
+    factor: torch.Tensor
+    gram: torch.Tensor
+    rhs: torch.Tensor
+    chi2: torch.Tensor
+    values: torch.Tensor
+    free: torch.Tensor
+    blocks: list[Block]
+    residual: torch.Tensor
+    kept: list[tuple[Any, ...]]
+    size: int
 
 
 class ImageLikelihood:
@@ -54,6 +90,9 @@ class ImageLikelihood:
         def tensor(v: Any, kind: torch.dtype = dtype) -> torch.Tensor:
             return torch.as_tensor(np.array(v), dtype=kind).to(device)
 
+        ends = np.cumsum(self.lengths).astype(int)[: self.n_sources]
+        amplitudes = [*(ends - 1), *range(ends[-1] if len(ends) else 0, len(index))]
+        self.amplitude = tensor(amplitudes, torch.int64)
         self.index, self.factor = tensor(index, torch.int64), tensor(factor)
         self.data, self.weight = tensor(image.data / self.unit), tensor(np.where(image.valid, self.unit / sigma, 0.0))
         self.weight2 = self.weight.square()
@@ -91,36 +130,114 @@ class ImageLikelihood:
     def normal_equations(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Chi², gradient of the log likelihood, and Gauss-Newton precision by the full vector."""
         local = self._split(full)
-        jac = self.renderer.jacobian(*local, self.weight, passing=True)
-        residual = (self.data * self.weight).view(-1) - self.renderer.combine(jac, *local)
-        h, g = jac @ jac.T, jac @ residual
-        n = full.shape[0]
-        select = torch.zeros(n, len(self.factor), dtype=full.dtype, device=full.device)
-        select[self.index, torch.arange(len(self.factor), device=full.device)] = self.factor
+        n, m = full.shape[0], len(self.factor)
+        g, h = full.new_zeros(m), full.new_zeros(m, m)
+        groups = _groups(self.renderer.cells(*local), BUDGET // (2 * full.element_size()))
+        residual = self.data * self.weight
+        if len(groups) == 1:
+            jac = self.renderer.blocks(*local, self.weight, passing=True)
+            total(jac, -self.renderer.amplitudes(*local), residual)
+            products(jac, residual, g)
+            gram(jac, jac, h)
+        else:  # more than memory is to hold: a pair of groups at a time
+            residual -= self.renderer.image(*local) * self.weight
+            for i, group in enumerate(groups):
+                first = self.renderer.blocks(*local, self.weight, of=group)
+                products(first, residual, g)
+                gram(first, first, h)
+                for other in groups[i + 1 :]:
+                    gram(first, self.renderer.blocks(*local, self.weight, of=other), h)
+        select = torch.zeros(n, m, dtype=full.dtype, device=full.device)
+        select[self.index, torch.arange(m, device=full.device)] = self.factor
         return residual.square().sum(dtype=torch.float64), select @ g, select @ h @ select.T
 
     @torch.no_grad()
-    def linear_system(self, full: torch.Tensor, linear: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-        """Weighted images of unit amplitude of the sites `linear`, the weighted residual with them at zero, and which they are.
+    def amplitudes(self, full: torch.Tensor, place: torch.Tensor) -> Amplitudes:
+        """What fluxes and skies do to the image, at the values `full`.
 
         Parameters
         ----------
         full : tensor
-            Values with the linear sites at zero.
-        linear : sequence of int
-            Sites that multiply an image: fluxes, sky levels and slopes.
+            Sites' values, then constants.
+        place : tensor of int
+            By site and constant: its place among those wanted; -1 if it is held.
         """
-        index = self.index.tolist()
         local, skies = self._split(full)
-        units = self.renderer.units(local, skies) * self.weight.view(-1)
-        ends = np.cumsum(self.lengths).astype(int)
-        amplitudes = [*(ends[: self.n_sources] - 1), *range(ends[self.n_sources - 1] if self.n_sources else 0, len(index))]
-        free = [k for k, m in enumerate(amplitudes) if index[m] in linear]
-        held = torch.cat([*(v[-1:] for v in local), *skies])
-        held[free] = 0.0
-        factor = self.factor[[amplitudes[k] for k in free]]
-        base = (self.data * self.weight).view(-1) - held @ units
-        return units[free] * factor[:, None], base, np.array([linear.index(index[amplitudes[k]]) for k in free], dtype=int)
+        with few_threads(self.data.numel()):
+            blocks, kept = self.renderer.units(local, skies, self.weight)
+            values = torch.cat([*(v[-1:] for v in local), *skies])
+            residual = total(blocks, -values, self.data * self.weight)
+            m = len(values)
+            h, g = full.new_zeros(m, m), full.new_zeros(m)
+            gram(blocks, blocks, h)
+            products(blocks, residual, g)
+        index = place[self.index[self.amplitude]]
+        free = index >= 0
+        return Amplitudes(
+            site=index[free],
+            factor=self.factor[self.amplitude][free].double(),
+            gram=h[free][:, free],
+            rhs=g[free],
+            chi2=residual.square().sum(dtype=torch.float64),
+            values=values,
+            free=free,
+            blocks=blocks,
+            residual=residual,
+            kept=kept,
+            size=len(full),
+        )
+
+    @torch.no_grad()
+    def pull(self, a: Amplitudes, step: torch.Tensor, covariance: torch.Tensor) -> torch.Tensor:
+        """Gradient by the full vector, but for the wanted amplitudes, of the log density with those integrated out.
+
+        Parameters
+        ----------
+        a : Amplitudes
+            Of this image, before anything else was drawn.
+        step, covariance : tensors, shape (m,) and (m, m)
+            Of the wanted amplitudes: mean less reference, and covariance.
+        """
+        change, spread = torch.zeros_like(a.values), torch.zeros(len(a.values), len(a.values), dtype=a.values.dtype, device=a.values.device)
+        change[a.free] = (step[a.site] * a.factor).to(change.dtype)
+        rows = torch.nonzero(a.free)[:, 0]
+        spread[rows[:, None], rows] = (covariance[a.site[:, None], a.site] * a.factor[:, None] * a.factor).to(spread.dtype)
+        residual = total(a.blocks, -change, a.residual.clone())
+        values = a.values + change
+        grad = torch.zeros(len(self.factor), dtype=values.dtype, device=values.device)
+        owner = {k: b for b in a.blocks for k in b.rows}
+        at = 0
+        with few_threads(self.data.numel()):
+            for k in range(self.n_sources):
+                here = owner[k].where
+                back = residual[here] * values[k]
+                if a.free[k]:
+                    for b in a.blocks:
+                        common = overlap(b.where, here)
+                        if common is not None:
+                            back[inside(common, here)] -= (spread[k, b.rows] @ part(b, common)).view([s.stop - s.start for s in common])
+                end = at + self.lengths[k]
+                grad[at : end - 1] = self.renderer.units_adjoint(k, back * self.weight[here], a.kept)
+                if not a.free[k]:
+                    grad[end - 1] = residual[here].reshape(-1) @ part(owner[k], here)[owner[k].rows.index(k)]
+                at = end
+        grad = grad * self.factor
+        held = torch.zeros_like(grad, dtype=torch.bool)
+        held[self.amplitude[a.free]] = True
+        return grad.new_zeros(a.size).index_add(0, self.index, grad.masked_fill(held, 0.0))
+
+
+def _groups(cells: Sequence[int], most: int) -> list[list[int]]:
+    """Numbers in a row whose cells together do not exceed the most, if one alone does not."""
+    groups: list[list[int]] = [[]]
+    held = 0
+    for k, n in enumerate(cells):
+        if groups[-1] and held + n > most:
+            groups.append([])
+            held = 0
+        groups[-1].append(k)
+        held += n
+    return groups
 
 
 class _Fused(torch.autograd.Function):

@@ -18,6 +18,7 @@ from torch.distributions import biject_to
 
 from bayesjoint.images import Image
 from bayesjoint.log import log
+from bayesjoint.scene.linear import gather
 from bayesjoint.scene.planning import make_plans
 from bayesjoint.sky.components import Sky, Source
 from bayesjoint.sky.extended import Extended
@@ -246,15 +247,11 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
         return dict(values), float("nan")
     theta = scene.vector(values).detach().clone()
     theta[linear] = 0.0
-    full = scene.full(theta)
     mean, sd = np.nan_to_num(np.array([_moments(sites[i].prior) for i in linear]), nan=np.inf).T
     precision = sd**-2
-    h, g, chi2 = np.diag(precision), precision * np.where(precision > 0, mean, 0.0), 0.0
-    for term in scene.likelihoods:
-        columns, base, which = term.linear_system(full, linear)
-        chi2 += float(base @ base)
-        np.add.at(h, (which[:, None], which), (columns @ columns.T).cpu().double().numpy())
-        np.add.at(g, which, (columns @ base).cpu().double().numpy())
+    h, g, chi2, _ = gather(scene, scene.full(theta), linear)
+    h = h.cpu().numpy() + np.diag(precision)
+    g, chi2 = g.cpu().numpy() + precision * np.where(precision > 0, mean, 0.0), float(chi2)
     scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
     solved = {

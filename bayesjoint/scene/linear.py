@@ -1,0 +1,159 @@
+r"""Linear: fluxes and skies given everything else, which is a Gaussian in closed form where their priors are Normal.
+
+With the images of unit amplitude as columns U (in units of the noise), residuals r at reference amplitudes a0, and a Normal prior
+of mean m and precision P, the amplitudes that are left follow :math:`N(a_0 + A^{-1} b, A^{-1})` with :math:`A = U^T U + P` and
+:math:`b = U^T r + P (m - a_0)`; integrated out they leave
+:math:`-\frac12 (r^T r + (m-a_0)^T P (m-a_0) - b^T A^{-1} b + \ln\det A - \ln\det P)` (e.g. Hogg, Price-Whelan & Leistedt 2020, arXiv:2005.14199).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.likelihood import Amplitudes
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["Linear", "gather", "linear_sites"]
+
+
+def linear_sites(scene: Scene) -> list[int]:
+    """Sites on which every image depends linearly and whose prior is Normal: fluxes, sky levels and slopes."""
+    return [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
+
+
+def gather(scene: Scene, full: torch.Tensor, linear: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Amplitudes]]:
+    """Sums over the images of U^T U, shape (m, m), U^T r (m,) and r^T r, at the values of `full`; and each image's own."""
+    m = len(linear)
+    place = torch.full((len(full),), -1, dtype=torch.int64)
+    place[linear] = torch.arange(m)
+    place = place.to(full.device)
+    h = torch.zeros(m, m, dtype=torch.float64, device=full.device)
+    g, chi2, parts = h.new_zeros(m), h.new_zeros(()), []
+    for term in scene.likelihoods:
+        a = term.amplitudes(full, place)
+        h.index_put_((a.site[:, None], a.site), a.gram.double() * a.factor[:, None] * a.factor, accumulate=True)
+        g.index_add_(0, a.site, a.rhs.double() * a.factor)
+        chi2 = chi2 + a.chi2
+        parts.append(a)
+    return h, g, chi2, parts
+
+
+class Linear:
+    """The density of a scene without its linear sites, and theirs given the others.
+
+    Parameters
+    ----------
+    scene : Scene
+    reference : tensor, shape (n,)
+        Values about which amplitudes are counted, for the sake of rounding.
+
+    Attributes
+    ----------
+    sites, rest : list of int
+        Places in the flat vector of the linear sites, and of the others.
+    """
+
+    def __init__(self, scene: Scene, reference: torch.Tensor) -> None:
+        self.scene, self.sites = scene, linear_sites(scene)
+        self.rest = [i for i in range(len(scene.names)) if i not in set(self.sites)]
+        self.start = scene.unconstrain(dict(zip(scene.names, reference.detach(), strict=True))).detach()
+        priors = [scene.chart.priors[i] for i in self.sites]
+        double = {"dtype": torch.float64, "device": scene.device}
+        self.mean, self.precision = (torch.tensor(v, **double) for v in ([float(p.loc) for p in priors], [float(p.scale) ** -2 for p in priors]))
+        self.a0 = reference[self.sites].detach().double()
+        self.index = torch.tensor(self.rest, dtype=torch.int64, device=scene.device)
+        at_mean = self.start.clone()
+        at_mean[self.sites] = self.mean.to(scene.dtype)
+        self.start = at_mean
+        self.const = sum(term.const for term in scene.likelihoods)
+
+    def embed(self, z: torch.Tensor) -> torch.Tensor:
+        """The whole flat vector, of the others' z and the linear sites at their prior's mean."""
+        return self.start.index_copy(0, self.index, z)
+
+    def solve(self, full: torch.Tensor) -> Solution:
+        """The linear sites' Gaussian at the values `full`, in which theirs do not matter."""
+        full = full.detach().clone()
+        full[self.sites] = self.a0.to(full.dtype)
+        h, g, chi2, parts = gather(self.scene, full, self.sites)
+        return Solution(self, h, g, chi2, parts)
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log of the density of the other sites' flat coordinates (k,), linear sites integrated out; with all constants; differentiable."""
+        whole = self.embed(z)
+        theta, t = self.scene.chart.values(whole)
+        # the prior at its mean counts (P / 2 pi)^(1/2) for each, and the integral over it (2 pi / A)^(1/2)
+        offset = 0.5 * np.log(2 * np.pi) * len(self.sites)
+        return self.scene.chart.log_prior(whole, theta, t) + offset + _Marginal.apply(self.scene.full(theta), self)
+
+    def profile(self, z: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """The whole flat vector with the linear sites where the log density is highest, given the others in it, and that log density."""
+        s = self.solve(self.scene.full(self.scene.chart.values(z)[0]))
+        best = z.clone()
+        best[self.sites] = s.mean.to(z.dtype)
+        prior = float(self.scene.log_prior(best))
+        return best, prior + self.const - 0.5 * float(s.chi2_at(s.mean))
+
+
+class Solution:
+    """The Gaussian of the linear sites at one place of the others."""
+
+    def __init__(self, linear: Linear, h: torch.Tensor, g: torch.Tensor, chi2: torch.Tensor, parts: list[Amplitudes]) -> None:
+        self.linear, self.chi2, self.parts, self.data_precision, self.data_pull = linear, chi2, parts, h, g
+        off = linear.mean - linear.a0
+        a = h + torch.diag(linear.precision)
+        # in units of each amplitude's own precision: fluxes and skies differ by many powers of ten
+        self.scale = torch.diagonal(a).rsqrt()
+        self.factor = torch.linalg.cholesky(a * self.scale[:, None] * self.scale)
+        b = (g + linear.precision * off) * self.scale
+        half = torch.linalg.solve_triangular(self.factor, b[:, None], upper=False)[:, 0]
+        self.step = torch.linalg.solve_triangular(self.factor.T, half[:, None], upper=True)[:, 0] * self.scale
+        self.mean = linear.a0 + self.step
+        logdet = 2 * torch.log(torch.diagonal(self.factor)).sum() - 2 * torch.log(self.scale).sum()
+        self.value = linear.const - 0.5 * (chi2 + (linear.precision * off * off).sum() - half @ half + logdet)
+
+    def covariance(self) -> torch.Tensor:
+        """Of the linear sites, shape (m, m)."""
+        return torch.cholesky_inverse(self.factor) * self.scale[:, None] * self.scale
+
+    def draw(self, noise: torch.Tensor) -> torch.Tensor:
+        """Amplitudes (m,) from unit Normal numbers (m,)."""
+        return self.mean + torch.linalg.solve_triangular(self.factor.T, noise[:, None], upper=True)[:, 0] * self.scale
+
+    def chi2_at(self, amplitudes: torch.Tensor) -> torch.Tensor:
+        """Chi² of all images at amplitudes."""
+        d = amplitudes - self.linear.a0
+        return self.chi2 - 2 * d @ self.data_pull + d @ self.data_precision @ d
+
+    def log_likelihoods(self, amplitudes: torch.Tensor) -> torch.Tensor:
+        """Log likelihood of each image at amplitudes (m,), without drawing it again."""
+        out = []
+        for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True):
+            d = (amplitudes - self.linear.a0)[a.site] * a.factor
+            out.append(term.const - 0.5 * (a.chi2 - 2 * d @ a.rhs.double() + d @ a.gram.double() @ d))
+        return torch.stack(out)
+
+    def slope(self) -> torch.Tensor:
+        """Gradient of `value` by the full vector, apart from the linear sites themselves."""
+        covariance = self.covariance()
+        return sum(term.pull(a, self.step, covariance) for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True))
+
+
+class _Marginal(torch.autograd.Function):
+    """The likelihood's part of `Linear.log_density`, with its gradient found in the forward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, full: torch.Tensor, linear: Linear) -> torch.Tensor:
+        s = linear.solve(full)
+        if ctx.needs_input_grad[0]:
+            ctx.save_for_backward(s.slope())
+        return s.value
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return grad * ctx.saved_tensors[0], None
