@@ -5,7 +5,7 @@ Several images of one patch of sky, each on its own pixels with its own PSF, are
 
 from bayesjoint.images import PSF, Image
 from bayesjoint.posterior import Posterior, load
-from bayesjoint.scene import Scene
+from bayesjoint.scene import Scene, noise
 from bayesjoint.sky import (
     BrokenExponential,
     CoreSersic,
@@ -19,6 +19,7 @@ from bayesjoint.sky import (
     King,
     Moffat,
     MultiGaussian,
+    NoiseScale,
     Nuker,
     Param,
     Point,
@@ -35,7 +36,7 @@ from bayesjoint.sky import (
 
 __all__ = [
     "PSF", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Gaussian", "GaussianRing",
-    "Image", "King", "Moffat", "MultiGaussian", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
-    "Superellipse", "Truncation", "Warp", "load", "start",
+    "Image", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
+    "Superellipse", "Truncation", "Warp", "load", "noise", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-__all__ = ["New", "Scalar", "add_scaled", "columns_of", "cos_sin", "log", "numbers", "pack"]
+__all__ = ["New", "Scalar", "add_scaled", "columns_of", "cos_sin", "dot", "log", "numbers", "pack"]
 
 Scalar = float | torch.Tensor
 
@@ -65,3 +65,9 @@ def columns_of(f: Callable[[torch.Tensor], torch.Tensor], p: torch.Tensor) -> tu
         (grad,) = torch.autograd.grad((value * weights).sum(), leaf, create_graph=True)
         columns = [torch.autograd.grad(g, weights, retain_graph=True)[0] for g in grad.unbind()]
     return value.detach(), torch.stack(columns)
+
+
+def dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Sum of products, in double precision: a log likelihood is to be right to far below 1 however many pixels there are."""
+    a, b = a.reshape(-1), b.reshape(-1)
+    return a.dot(b) if a.dtype == torch.float64 else (a * b).sum(dtype=torch.float64)

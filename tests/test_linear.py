@@ -124,7 +124,7 @@ def test_normal_equations_are_those_of_the_dense_jacobian(monkeypatch, budget):
     scene, values = two_in_windows()
     full = scene.full(scene.vector({k: v for k, v in values.items() if k in scene.names}))
     for term in scene.likelihoods:
-        chi2, g, h = term.normal_equations(full)
+        chi2, value, g, h = term.normal_equations(full)
         jac = term.renderer.jacobian(*term._split(full), term.weight) * term.factor[:, None]
         residual = ((term.data - term.model(full) / term.unit) * term.weight).view(-1)
         n = len(full)
@@ -132,6 +132,7 @@ def test_normal_equations_are_those_of_the_dense_jacobian(monkeypatch, budget):
         want_g.index_add_(0, term.index, jac @ residual)
         want_h.index_put_((term.index[:, None], term.index), jac @ jac.T, accumulate=True)
         assert float(chi2) == pytest.approx(float(residual @ residual), rel=1e-12)
+        assert float(value) == pytest.approx(float(term.log_prob(full)), rel=1e-12)
         assert torch.allclose(g, want_g, rtol=1e-8, atol=1e-8 * float(want_g.abs().max()))
         s = torch.diagonal(want_h).clamp(min=1e-300).rsqrt()
         assert ((h - want_h) * s[:, None] * s).abs().max() < 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bayesjoint.sky.components import Sky
+from bayesjoint.sky.components import Source
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -57,7 +57,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                         "cyclic": spec.cyclic,
                     },
                 )
-        sources.append({"name": c.name, "type": type(c).__name__, "sky": isinstance(c, Sky), "columns": columns})
+        sources.append({"name": c.name, "type": type(c).__name__, "sky": not isinstance(c, Source), "columns": columns})
     ref = scene.frame.reference
     return {
         "sites": sites,

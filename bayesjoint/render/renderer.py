@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ from bayesjoint.render.grid import Scratch
 from bayesjoint.render.optics import Optics
 from bayesjoint.render.smooth import Smooth
 from bayesjoint.render.stamp import Stamp, StampPlan
+from bayesjoint.scalar import dot
 
 __all__ = ["Renderer"]
 
 Locals = Sequence[torch.Tensor]
+Energy = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Any]
 MOST = 0.7
 """Part of an image from which on a source's columns are held for all of it: one product of matrices is faster than several."""
 
@@ -78,14 +80,16 @@ class Renderer:
 
     # -- fused: without a graph, in buffers that stay --------------------------------------------------------------------
     def score(
-        self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor
-    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-        """Half chi² with its gradient by the local parameters, in one pass and its adjoint.
+        self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor, energy: Energy | None = None
+    ) -> tuple[Any, list[torch.Tensor], list[torch.Tensor]]:
+        """What an energy (default, half chi²) gives for the residuals, with its gradient by the local parameters, in one pass and its adjoint.
 
         Parameters
         ----------
         data, weight : tensors, shape (ny, nx)
             Pixel values, and 1/sigma² (0 where masked).
+        energy : callable, optional
+            Of residuals (model - data), weights and a buffer, into which it writes its slopes by the model.
         """
         new = self._scratch.reset()
         smooth = [(part, *part.draw(local, new)) for part in self.smooth]
@@ -100,8 +104,8 @@ class Renderer:
             residual.add_(v[0])
             if len(v) == 3:
                 residual.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
-        grad = torch.mul(residual, weight, out=new(data))
-        half_chi2 = 0.5 * _dot(residual, grad)
+        grad = new(data)
+        value = (energy or half_chi2)(residual, weight, grad)
         by_source = [s.adjoint(grad, v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
         by_sky = [
             torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky
@@ -109,7 +113,7 @@ class Renderer:
         for part, _, kept in smooth:
             for k, g in part.adjoint(grad[part.where], local, kept, new).items():
                 by_source[k] = by_source[k] + g
-        return half_chi2, by_source, by_sky
+        return value, by_source, by_sky
 
     def blocks(
         self, local: Locals, sky: Locals, weight: torch.Tensor | None = None, *, of: Iterable[int] | None = None, passing: bool = False
@@ -248,7 +252,6 @@ class Renderer:
         return torch.cat([*(torch.cat([torch.zeros_like(v[:-1]), v[-1:]]) for v in local), *sky])
 
 
-def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Sum of products, in double precision: half chi² is to be right to far below 1 however many pixels there are."""
-    a, b = a.reshape(-1), b.reshape(-1)
-    return a.dot(b) if a.dtype == torch.float64 else (a * b).sum(dtype=torch.float64)
+def half_chi2(residual: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Half of the weighted sum of squares; its slopes go to `out`."""
+    return 0.5 * dot(residual, torch.mul(residual, weight, out=out))

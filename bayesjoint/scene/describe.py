@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bayesjoint.scene.checks import sharp_psfs
+from bayesjoint.scene.noise import Gaussian
 from bayesjoint.scene.saving import prior_to_plain
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def describe(scene: Scene) -> str:
         rows.append((name, "", "fixed", f"{value:.6g}", ""))
     widths = [max(len(r[k]) for r in rows) for k in range(5)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    lines += [f"The noise of {name} is {n!r}." for name, n in scene.noise.items() if n != Gaussian()]
     return "\n".join([*lines, *(said for said, _ in sharp_psfs(scene.images).values())])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.sky.components import Component, Sky
+from bayesjoint.sky.components import Component, Source
 from bayesjoint.sky.defaults import Geometry, default_prior
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.parameters import Param, Ref, Spec
@@ -63,8 +63,8 @@ class Layout:
         return [s.name for s in self.sites]
 
     def local(self, component: Component, image: Image) -> list[int]:
-        """Indices of a component's local parameters in an image: (x, y, q, pa, *light, flux), or a Sky's."""
-        if isinstance(component, Sky):
+        """Indices of a component's local parameters in an image: (x, y, q, pa, *light, flux), or all of a Sky or NoiseScale."""
+        if not isinstance(component, Source):
             keys = [s.name for s in component.specs]
         elif isinstance(component, Extended):
             keys = ["x", "y", "q", "pa", *component.light_params, "flux"]

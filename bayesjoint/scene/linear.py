@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bayesjoint.scene.amplitudes import Amplitudes, amplitudes, pull
+
 if TYPE_CHECKING:
-    from bayesjoint.scene.likelihood import Amplitudes
     from bayesjoint.scene.scene import Scene
 
 __all__ = ["Linear", "gather", "linear_sites"]
 
 
 def linear_sites(scene: Scene) -> list[int]:
-    """Sites on which every image depends linearly and whose prior is Normal: fluxes, sky levels and slopes."""
+    """Sites on which every image depends linearly and whose prior is Normal: fluxes, sky levels and slopes. None where noise is not Gaussian."""
+    if not all(term.noise.linear for term in scene.likelihoods):
+        return []
     return [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
 
 
@@ -34,7 +37,7 @@ def gather(scene: Scene, full: torch.Tensor, linear: list[int]) -> tuple[torch.T
     h = torch.zeros(m, m, dtype=torch.float64, device=full.device)
     g, chi2, parts = h.new_zeros(m), h.new_zeros(()), []
     for term in scene.likelihoods:
-        a = term.amplitudes(full, place)
+        a = amplitudes(term, full, place)
         h.index_put_((a.site[:, None], a.site), a.gram.double() * a.factor[:, None] * a.factor, accumulate=True)
         g.index_add_(0, a.site, a.rhs.double() * a.factor)
         chi2 = chi2 + a.chi2
@@ -69,18 +72,20 @@ class Linear:
         at_mean = self.start.clone()
         at_mean[self.sites] = self.mean.to(scene.dtype)
         self.start = at_mean
-        self.const = sum(term.const for term in scene.likelihoods)
 
     def embed(self, z: torch.Tensor) -> torch.Tensor:
         """The whole flat vector, of the others' z and the linear sites at their prior's mean."""
         return self.start.index_copy(0, self.index, z)
 
     def solve(self, full: torch.Tensor) -> Solution:
-        """The linear sites' Gaussian at the values `full`, in which theirs do not matter."""
-        full = full.detach().clone()
-        full[self.sites] = self.a0.to(full.dtype)
-        h, g, chi2, parts = gather(self.scene, full, self.sites)
-        return Solution(self, h, g, chi2, parts)
+        """The linear sites' Gaussian at the values `full`; theirs are what it is counted from, for the sake of rounding.
+
+        Raises
+        ------
+        torch.linalg.LinAlgError
+            Where nothing tells two of them apart.
+        """
+        return Solution(self, full.detach(), *gather(self.scene, full.detach(), self.sites))
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log of the density of the other sites' flat coordinates (k,), linear sites integrated out; with all constants; differentiable."""
@@ -96,15 +101,16 @@ class Linear:
         best = z.clone()
         best[self.sites] = s.mean.to(z.dtype)
         prior = float(self.scene.log_prior(best))
-        return best, prior + self.const - 0.5 * float(s.chi2_at(s.mean))
+        return best, prior + float(s.log_likelihoods(s.mean).sum())
 
 
 class Solution:
     """The Gaussian of the linear sites at one place of the others."""
 
-    def __init__(self, linear: Linear, h: torch.Tensor, g: torch.Tensor, chi2: torch.Tensor, parts: list[Amplitudes]) -> None:
-        self.linear, self.chi2, self.parts, self.data_precision, self.data_pull = linear, chi2, parts, h, g
-        off = linear.mean - linear.a0
+    def __init__(self, linear: Linear, full: torch.Tensor, h: torch.Tensor, g: torch.Tensor, chi2: torch.Tensor, parts: list[Amplitudes]) -> None:
+        self.linear, self.full, self.parts = linear, full, parts
+        self.a0 = a0 = full[linear.sites].double()
+        off = linear.mean - a0
         a = h + torch.diag(linear.precision)
         # in units of each amplitude's own precision: fluxes and skies differ by many powers of ten
         self.scale = torch.diagonal(a).rsqrt()
@@ -112,9 +118,9 @@ class Solution:
         b = (g + linear.precision * off) * self.scale
         half = torch.linalg.solve_triangular(self.factor, b[:, None], upper=False)[:, 0]
         self.step = torch.linalg.solve_triangular(self.factor.T, half[:, None], upper=True)[:, 0] * self.scale
-        self.mean = linear.a0 + self.step
+        self.mean = a0 + self.step
         logdet = 2 * torch.log(torch.diagonal(self.factor)).sum() - 2 * torch.log(self.scale).sum()
-        self.value = linear.const - 0.5 * (chi2 + (linear.precision * off * off).sum() - half @ half + logdet)
+        self.value = sum(a.level for a in parts) - 0.5 * (chi2 + (linear.precision * off * off).sum() - half @ half + logdet)
 
     def covariance(self) -> torch.Tensor:
         """Of the linear sites, shape (m, m)."""
@@ -124,23 +130,19 @@ class Solution:
         """Amplitudes (m,) from unit Normal numbers (m,)."""
         return self.mean + torch.linalg.solve_triangular(self.factor.T, noise[:, None], upper=True)[:, 0] * self.scale
 
-    def chi2_at(self, amplitudes: torch.Tensor) -> torch.Tensor:
-        """Chi² of all images at amplitudes."""
-        d = amplitudes - self.linear.a0
-        return self.chi2 - 2 * d @ self.data_pull + d @ self.data_precision @ d
-
     def log_likelihoods(self, amplitudes: torch.Tensor) -> torch.Tensor:
         """Log likelihood of each image at amplitudes (m,), without drawing it again."""
-        out = []
-        for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True):
-            d = (amplitudes - self.linear.a0)[a.site] * a.factor
-            out.append(term.const - 0.5 * (a.chi2 - 2 * d @ a.rhs.double() + d @ a.gram.double() @ d))
-        return torch.stack(out)
+        return torch.stack([a.level - 0.5 * a.chi2_at(amplitudes - self.a0) for a in self.parts])
+
+    def keep(self) -> Solution:
+        """Let go of pixels: `draw` and `log_likelihoods` need none."""
+        self.parts = [a.without_pixels() for a in self.parts]
+        return self
 
     def slope(self) -> torch.Tensor:
         """Gradient of `value` by the full vector, apart from the linear sites themselves."""
         covariance = self.covariance()
-        return sum(term.pull(a, self.step, covariance) for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True))
+        return sum(pull(term, self.full, a, self.step, covariance) for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True))
 
 
 class _Marginal(torch.autograd.Function):
@@ -148,6 +150,8 @@ class _Marginal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, full: torch.Tensor, linear: Linear) -> torch.Tensor:
+        full = full.detach().clone()
+        full[linear.sites] = linear.a0.to(full.dtype)
         s = linear.solve(full)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(s.slope())

@@ -16,6 +16,7 @@ from astropy.coordinates import SkyCoord
 
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import StampPlan
+from bayesjoint.scene import noise
 from bayesjoint.sky import components as kinds
 from bayesjoint.sky import galaxies, shapes
 from bayesjoint.sky.parameters import Param, Ref
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "prior_to_plain", "save"]
 
 VERSION = 1
-SOURCES = {k.__name__: k for k in (kinds.Point, kinds.Sky, *(getattr(galaxies, name) for name in galaxies.__all__))}
+SOURCES = {k.__name__: k for k in (kinds.Point, kinds.Sky, kinds.NoiseScale, *(getattr(galaxies, name) for name in galaxies.__all__))}
 SHAPES = {k.__name__: k for k in shapes.Shape.__subclasses__()}
 OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
 KNOWN = (
@@ -138,6 +139,7 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
             }
             for im in scene.images
         ],
+        "noise": {name: {"type": type(n).__name__, **n.options()} for name, n in scene.noise.items()},
         "components": components,
         "priors": {n: prior_to_plain(s.prior, n) for n, s in sites.items()},
         "start": {k: float(v) for k, v in scene.start.items()},
@@ -210,6 +212,7 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
         plans,
         document["start"],
         {n: prior_from_plain(p, n) for n, p in document["priors"].items()},
+        {name: _noise(plain, name) for name, plain in document.get("noise", {}).items()},
     )
     missing = [n for n in scene.names if n not in document["priors"]]
     if missing:
@@ -239,9 +242,20 @@ def _made(entry: Mapping[str, Any]) -> kinds.Component:
                 raise ValueError(f"The shape {kind!r} of {entry['name']!r} is not known; there are {', '.join(SHAPES)}.")
             given["shape"].append(SHAPES[kind](*options.pop("modes", ()), **options))
     try:
-        return SOURCES[entry["type"]](entry["name"], **given)
+        return SOURCES[entry["type"]](name=entry["name"], **given)
     except TypeError as e:
         raise ValueError(f"The component {entry['name']!r} of the file cannot be made: {e}") from e
+
+
+def _noise(plain: Mapping[str, Any], where: str) -> noise.Noise:
+    """The noise that an image's entry names."""
+    kind = {k.__name__: k for k in noise.Noise.__subclasses__()}.get(plain.get("type"))
+    if kind is None:
+        raise ValueError(f"The noise {plain.get('type')!r} of the image {where!r} is not known; there are Gaussian and StudentT.")
+    try:
+        return kind(**{k: v for k, v in plain.items() if k != "type"})
+    except TypeError as e:
+        raise ValueError(f"The noise of the image {where!r} cannot be made: {e}") from e
 
 
 def _middle(scene: Scene, image: Image) -> list[float]:

@@ -18,8 +18,9 @@ from bayesjoint.scene.chart import Chart
 from bayesjoint.scene.checks import check, named, overlap, sharp_psfs
 from bayesjoint.scene.layout import build, suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
+from bayesjoint.scene.noise import Noise, by_image
 from bayesjoint.scene.planning import BUDGET, make_plans
-from bayesjoint.sky.components import Component, cut_loose
+from bayesjoint.sky.components import Component, NoiseScale, cut_loose
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Scene:
         Where to compute; default CPU.
     dtype : torch.dtype
         float64 or float32.
+    noise : bj.noise object, or mapping of them, optional
+        What each image's pixels do about the model, for all images or by image or band; Gaussian where none is given.
 
     Raises
     ------
@@ -58,8 +61,9 @@ class Scene:
         reference: Any = None,
         device: Any = None,
         dtype: torch.dtype = torch.float64,
+        noise: Noise | Mapping[str, Noise] | None = None,
     ) -> None:
-        self._build(components, images, reference, device, dtype, {}, None)
+        self._build(components, images, reference, device, dtype, {}, None, noise=noise)
         for said, sigmas in sharp_psfs(self.images).values():
             log.log(logging.WARNING if sigmas > BUDGET else logging.INFO, said)
 
@@ -74,6 +78,7 @@ class Scene:
         plans: Mapping[str, Mapping[str, StampPlan]] | None,
         start: Mapping[str, float] | None = None,
         priors: Mapping[str, Any] | None = None,
+        noise: Noise | Mapping[str, Noise] | None = None,
     ) -> None:
         components = [components] if isinstance(components, Component) else list(components)
         images = [images] if isinstance(images, Image) else list(images)
@@ -91,6 +96,10 @@ class Scene:
                 raise ValueError(
                     f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}."
                 )
+            twice = [o for o in self.components if isinstance(c, NoiseScale) and isinstance(o, NoiseScale) and o is not c]
+            if any(c.sees(im) and o.sees(im) for o in twice for im in self.images):
+                raise ValueError(f"Two NoiseScales concern the same image: {c.name!r} and {twice[0].name!r}; give each its images=.")
+        self.noise = by_image(noise, self.images)
         self.layout = build(self.components, self.images, self.frame, fixed)
         self._priors = dict(priors or {})  # those that a loaded scene froze, in place of today's defaults
         for site in self.layout.sites:
@@ -109,7 +118,7 @@ class Scene:
         self.likelihoods = [
             made[im.name]
             if im.name in made and made[im.name].plans == self.plans[im.name]
-            else ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.dtype, self.device)
+            else ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.noise[im.name], self.dtype, self.device)
             for im in self.images
         ]
 
@@ -218,14 +227,18 @@ class Scene:
         return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self.likelihoods}
 
     def residuals(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """(data - model) / sigma of each image, 0 where masked."""
-        models = self.render(values)
-        return {im.name: np.where(im.valid, (im.data - models[im.name]) / im.sigma, 0.0) for im in self.images}
+        """(data - model) / sigma of each image, 0 where masked; sigma times its `NoiseScale`, where there is one."""
+        models, sigma = self.render(values), self._sigma(values)
+        return {im.name: np.where(im.valid, (im.data - models[im.name]) / sigma[im.name], 0.0) for im in self.images}
+
+    def _sigma(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        full = self.full(self.vector(values)).detach()
+        return {t.image.name: t.image.sigma * (1.0 if t.scale is None else float(full[t.scale])) for t in self.likelihoods}
 
     def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
-        """Images like the scene's, with the model at `values` and Gaussian noise drawn from `seed`."""
-        rng, models = np.random.default_rng(seed), self.render(values)
-        return [im.replace(data=models[im.name] + rng.standard_normal(im.shape) * im.sigma) for im in self.images]
+        """Images like the scene's, with the model at `values` and noise of each image's kind drawn from `seed`."""
+        rng, models, sigma = np.random.default_rng(seed), self.render(values), self._sigma(values)
+        return [im.replace(data=models[im.name] + self.noise[im.name].draw(rng, im.shape) * sigma[im.name]) for im in self.images]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
     def _like(
@@ -251,6 +264,7 @@ class Scene:
             plans,
             start,
             self._priors if priors is None else priors,
+            {k: v for k, v in self.noise.items() if images is None or any(im.name == k for im in images)},
         )
         return new
 

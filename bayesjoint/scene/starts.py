@@ -7,7 +7,6 @@ skies solved linearly; the best is what Levenberg-Marquardt begins at.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +19,7 @@ from bayesjoint.images import Image
 from bayesjoint.log import log
 from bayesjoint.scene.linear import gather
 from bayesjoint.scene.planning import make_plans
-from bayesjoint.sky.components import Sky, Source
+from bayesjoint.sky.components import Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.parameters import Param, Spec
 
@@ -65,14 +64,15 @@ def starts(scene: Scene) -> dict[str, float]:
                     continue
                 values[site.name] = _own(site, _guess(spec, blob))
     for c in scene.components:
-        if isinstance(c, Sky):
+        if not isinstance(c, Source):
             for im in scene.images:
                 if c.sees(im):
                     for spec in c.specs:
                         i = scene.layout.index[c.name, spec.name, im.name]
                         if i < len(scene.layout.sites):
                             site = scene.layout.sites[i]
-                            values.setdefault(site.name, _own(site, float(np.median(im.data[im.valid])) if spec.name == "level" else 0.0))
+                            guess = float(np.median(im.data[im.valid])) if spec.name == "level" else spec.guess or 0.0
+                            values.setdefault(site.name, _own(site, guess))
     return _refine(scene, values)
 
 
@@ -277,12 +277,15 @@ def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
         sites = {k: [s for s in scene.layout.sites if s.parameter == f"{c.name}.{k}" and s.start is None] for k in ("n", "r_eff")}
         if not any(sites.values()):
             continue
-        tried = dict(best)
-        for n, f in itertools.product(INDICES if sites["n"] and sites["n"][0].default else (None,), SIZES if sites["r_eff"] else (None,)):
-            trial = dict(tried)
-            trial.update({s.name: n for s in sites["n"] if n is not None})
-            trial.update({s.name: _own(s, tried[s.name] * f) for s in sites["r_eff"] if f is not None})
-            trial, value = linear_values(plain, trial)
-            if value < chi2:
-                best, chi2 = trial, value
+        for name, tries in (("r_eff", SIZES), ("n", INDICES)):  # one after the other: fits go on from there
+            tried = dict(best)
+            if not sites[name] or (name == "n" and not sites["n"][0].default):
+                continue
+            for v in tries:
+                trial = {**tried, **{s.name: v if name == "n" else _own(s, tried[s.name] * v) for s in sites[name]}}
+                if all(trial[s.name] == tried[s.name] for s in sites[name]):
+                    continue
+                trial, value = linear_values(plain, trial)
+                if value < chi2:
+                    best, chi2 = trial, value
     return best

@@ -1,6 +1,6 @@
 """Sky: profiles, shapes, sources, their parameters and priors."""
 
-from bayesjoint.sky.components import Component, Point, Sky, Source
+from bayesjoint.sky.components import Component, NoiseScale, Point, Sky, Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.galaxies import (
     BrokenExponential,
@@ -23,6 +23,6 @@ from bayesjoint.sky.shapes import FourierModes, Shape, Spiral, Superellipse, Tru
 
 __all__ = [
     "BrokenExponential", "Component", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Extended", "Ferrer", "FourierModes", "Gaussian",
-    "GaussianRing", "King", "Moffat", "MultiGaussian", "Nuker", "Param", "Point", "Ref", "Sersic", "Shape", "Sky", "Source", "Spec", "Spiral",
+    "GaussianRing", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Ref", "Sersic", "Shape", "Sky", "Source", "Spec", "Spiral",
     "Spline", "Superellipse", "Truncation", "Warp", "start",
 ]  # fmt: skip

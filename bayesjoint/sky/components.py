@@ -9,7 +9,7 @@ from typing import Any
 
 from bayesjoint.sky.parameters import Param, Ref, Spec, as_param
 
-__all__ = ["FLUX", "Component", "Point", "Sky", "Source", "X", "Y", "cut_loose"]
+__all__ = ["FLUX", "Component", "NoiseScale", "Point", "Sky", "Source", "X", "Y", "cut_loose"]
 
 X = Spec("x", "arcsec", "position to the East of the frame's origin")
 Y = Spec("y", "arcsec", "position to the North of the frame's origin")
@@ -123,6 +123,23 @@ class Sky(Component):
     def options(self) -> dict[str, Any]:
         """The order, if it is not 0."""
         return {"order": self.order} if self.order else {}
+
+
+class NoiseScale(Component):
+    """A factor on the sigma of each image, where the noise is not known: one site an image.
+
+    Parameters
+    ----------
+    scale : Pyro distribution or number, optional
+        Its prior, or what it is held at; default, LogNormal about 1 with a width of 0.5.
+    name : str
+        Prefix of its sites.
+    """
+
+    specs = (Spec("scale", "", "factor on the image's sigma", per="image", bounds=(1e-3, float("inf")), prior=("lognormal", 1.0, 0.5), guess=1.0),)
+
+    def __init__(self, scale: Any = None, *, name: str = "noise", images: Sequence[str] | None = None, bands: Sequence[str] | None = None) -> None:
+        super().__init__(name, images=images, bands=bands, **({} if scale is None else {"scale": scale}))
 
 
 def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str]]:
