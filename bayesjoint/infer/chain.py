@@ -13,6 +13,8 @@ import pyro
 import torch
 from pyro.infer.mcmc.nuts import NUTS
 
+from bayesjoint.infer.targets import Target
+
 __all__ = ["STATS", "ChainTask", "run_chain"]
 
 STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps")
@@ -21,11 +23,9 @@ STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size",
 
 @dataclass
 class ChainTask:
-    """What a chain needs: the scene and its whitening, a start, numbers, and where to write."""
+    """What a chain needs: what to draw from, numbers, and where to write."""
 
-    scene: Any
-    center: torch.Tensor
-    lower: torch.Tensor
+    target: Target
     chain: int
     seed: int
     draws: int
@@ -47,7 +47,7 @@ class ChainTask:
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return len(self.scene.names) + len(self.scene.images) + len(STATS)
+        return len(self.target.scene.names) + len(self.target.scene.images) + len(STATS)
 
     def done(self) -> int:
         """Draws finished so far."""
@@ -79,25 +79,25 @@ def run_chain(task: ChainTask) -> None:
     The same seed gives the same draws, whether or not the chain was stopped on the way.
     """
     torch.set_num_threads(task.threads)
-    scene, center, lower = task.scene, task.center, task.lower
+    target, like = task.target, task.target.center
     calls = 0
 
     def potential(params: dict[str, torch.Tensor]) -> torch.Tensor:
         nonlocal calls
         calls += 1
-        value = -scene.log_density(center + lower @ params["y"])
+        value = -target.log_density(target.flat(params["y"]))
         return torch.where(torch.isfinite(value), value, torch.full_like(value, float("inf")))
 
     with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
         torch.manual_seed(task.seed)
         saved = _read_state(task)
         if saved is None:
-            y = 0.5 * torch.randn(len(center), dtype=scene.dtype).to(scene.device)
+            y = 0.5 * torch.randn(len(target), dtype=like.dtype).to(like.device)
             kernel, warmup = _kernel(potential, task.target_accept, 1.0, adapt=task.warmup > 0), task.warmup
             first, warmup_steps = 0, 0
             task.rows.write_bytes(b"")
         else:
-            y = torch.as_tensor(saved["y"], dtype=scene.dtype).to(scene.device)
+            y = torch.as_tensor(saved["y"], dtype=like.dtype).to(like.device)
             kernel, warmup = _kernel(potential, task.target_accept, float(saved["step_size"]), adapt=False), 0
             first, warmup_steps = int(saved["done"]), int(saved["warmup_steps"])
             with task.rows.open("r+b") as f:
@@ -109,6 +109,7 @@ def run_chain(task: ChainTask) -> None:
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
+            target.settle(target.flat(params["y"]))
         if saved is None:
             warmup_steps = calls
         with task.rows.open("ab") as out:
@@ -118,11 +119,10 @@ def run_chain(task: ChainTask) -> None:
                 params = kernel.sample(params)
                 t = kernel._t - warmup
                 accept = kernel._mean_accept_prob * t - (mean_accept * (t - 1) if t > 1 else 0.0)
-                z = center + lower @ params["y"].detach()
-                with torch.no_grad():
-                    ll = scene.log_likelihood(z)
-                    lp = float(ll.sum() + scene.log_prior(z))
-                stats = [lp, kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
+                place = target.flat(params["y"].detach())
+                target.settle(place)
+                z, ll, lp = target.finish(place)
+                stats = [float(lp), kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
                 row = np.concatenate([z.cpu().double().numpy(), ll.cpu().double().numpy(), np.array(stats, dtype=float)])
                 out.write(row.tobytes())
                 out.flush()

@@ -109,6 +109,7 @@ class Fit:
         checkpoint: Any = None,
         target_accept: float = 0.8,
         workers: int | None = None,
+        marginalize: str | None = None,
     ) -> Posterior:
         """Sample by Pyro's NUTS in coordinates whitened by the maximum's covariance; see `bayesjoint.infer.nuts`."""
         from bayesjoint.infer.nuts import nuts
@@ -123,6 +124,7 @@ class Fit:
             checkpoint=checkpoint,
             target_accept=target_accept,
             workers=workers,
+            marginalize=marginalize,
         )
 
     # -- looking at it ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import torch
 
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
 from bayesjoint.infer.draws import check_request, values_of
+from bayesjoint.infer.targets import target_of
 from bayesjoint.scene.saving import checksum
 
 if TYPE_CHECKING:
@@ -24,7 +25,17 @@ __all__ = ["nuts"]
 
 
 def nuts(
-    fit: Fit, *, draws: int, warmup: int, chains: int, seed: int, progress: bool, checkpoint: Any, target_accept: float, workers: int | None
+    fit: Fit,
+    *,
+    draws: int,
+    warmup: int,
+    chains: int,
+    seed: int,
+    progress: bool,
+    checkpoint: Any,
+    target_accept: float,
+    workers: int | None,
+    marginalize: str | None,
 ) -> Posterior:
     """Sample the posterior.
 
@@ -45,6 +56,8 @@ def nuts(
         Acceptance at which the step size aims.
     workers : int, optional
         Processes at a time; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after another.
+    marginalize : "linear", optional
+        Integrate fluxes and skies out while sampling, and draw them from their Gaussian afterwards: exact, with fewer dimensions to move in.
 
     Returns
     -------
@@ -56,7 +69,7 @@ def nuts(
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
-    scene, lower = fit.scene, fit.whitening()
+    scene, target = fit.scene, target_of(fit, marginalize)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(chains, cores) if workers is None else max(1, int(workers))
     if scene.device.type != "cpu":
@@ -64,10 +77,10 @@ def nuts(
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, fit, warmup, seed, target_accept)
+        _claim(folder, fit, warmup, seed, target_accept, marginalize)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
         threads = max(1, cores // min(chains, cores))  # the same wherever a chain runs: sums in another order would change its draws
-        tasks = [ChainTask(scene, fit.z, lower, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
+        tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
         _run(tasks, workers, progress)
         rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
     n, i = len(scene.names), len(scene.images)
@@ -75,17 +88,24 @@ def nuts(
     warm = stats.pop("warmup_steps")[:, 0]
     stats["diverging"] = stats["diverging"] > 0
     theta = values_of(scene, rows[:, :, :n].reshape(-1, n)).reshape(chains, draws, n)
-    info = {"sampler": "nuts", "seed": int(seed), "warmup": int(warmup), "gradients": int(stats["n_steps"].sum() + warm.sum())}
+    info = {
+        "sampler": "nuts",
+        "seed": int(seed),
+        "warmup": int(warmup),
+        "gradients": int(stats["n_steps"].sum() + warm.sum()),
+        "marginalize": marginalize or "",
+    }
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
 
 
-def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float) -> None:
+def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float, marginalize: str | None) -> None:
     """Refuse to go on in a folder that belongs to another run."""
     run = {
         "names": list(fit.names),
         "seed": int(seed),
         "warmup": int(warmup),
         "target_accept": target,
+        "marginalize": marginalize,
         "dtype": str(fit.scene.dtype),
         "images": [checksum(im) for im in fit.scene.images],
         "z": fit.z.tolist(),

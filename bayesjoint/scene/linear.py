@@ -89,11 +89,16 @@ class Linear:
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log of the density of the other sites' flat coordinates (k,), linear sites integrated out; with all constants; differentiable."""
-        whole = self.embed(z)
+        return self.evaluate(z)[0]
+
+    def evaluate(self, z: torch.Tensor) -> tuple[torch.Tensor, Solution]:
+        """`log_density`, and the linear sites' Gaussian there (without pixels)."""
+        whole, found = self.embed(z), []
         theta, t = self.scene.chart.values(whole)
-        # the prior at its mean counts (P / 2 pi)^(1/2) for each, and the integral over it (2 pi / A)^(1/2)
+        # at its mean the prior of each counts (P / 2 pi)^(1/2), and the integral over it (2 pi / A)^(1/2)
         offset = 0.5 * np.log(2 * np.pi) * len(self.sites)
-        return self.scene.chart.log_prior(whole, theta, t) + offset + _Marginal.apply(self.scene.full(theta), self)
+        value = self.scene.chart.log_prior(whole, theta, t) + offset + _Marginal.apply(self.scene.full(theta), self, found)
+        return value, found[0]
 
     def profile(self, z: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The whole flat vector with the linear sites where the log density is highest, given the others in it, and that log density."""
@@ -149,15 +154,16 @@ class _Marginal(torch.autograd.Function):
     """The likelihood's part of `Linear.log_density`, with its gradient found in the forward pass."""
 
     @staticmethod
-    def forward(ctx: Any, full: torch.Tensor, linear: Linear) -> torch.Tensor:
+    def forward(ctx: Any, full: torch.Tensor, linear: Linear, found: list[Solution]) -> torch.Tensor:
         full = full.detach().clone()
         full[linear.sites] = linear.a0.to(full.dtype)
         s = linear.solve(full)
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(s.slope())
+        found.append(s.keep())
         return s.value
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
-        return grad * ctx.saved_tensors[0], None
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return grad * ctx.saved_tensors[0], None, None

@@ -1,0 +1,153 @@
+"""Targets: what a sampler draws from: the flat density of a scene, or that of its structure with fluxes and skies integrated out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from bayesjoint.scene.linear import Linear, linear_sites
+
+if TYPE_CHECKING:
+    from bayesjoint.infer.fit import Fit
+
+__all__ = ["Joint", "Marginal", "Target", "target_of"]
+
+
+class Target:
+    """A log density in whitened coordinates y, where it is nearly that of a unit Normal.
+
+    Parameters
+    ----------
+    fit : Fit
+        The maximum and its covariance.
+    sites : list of int
+        Places of its coordinates in the flat vector of the scene.
+
+    Attributes
+    ----------
+    center, lower : tensors, shape (k,) and (k, k)
+        Flat coordinates are ``center + lower @ y``.
+    """
+
+    def __init__(self, fit: Fit, sites: list[int]) -> None:
+        self.scene, self.sites = fit.scene, sites
+        self.center = fit.z[sites]
+        self.lower = torch.linalg.cholesky(fit.z_covariance[sites][:, sites])
+        self._seen: dict[bytes, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.sites)
+
+    def flat(self, y: torch.Tensor) -> torch.Tensor:
+        """Flat coordinates (k,) of whitened ones."""
+        return self.center + self.lower @ y
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """Log density at flat coordinates (k,), differentiable; what `finish` needs of the place is kept."""
+        raise NotImplementedError
+
+    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The whole flat vector of a draw (n,), its log likelihood by image, and its log density in the scene; random numbers are torch's."""
+        raise NotImplementedError
+
+    def settle(self, z: torch.Tensor) -> None:
+        """Forget all places but this one."""
+        key = _key(z)
+        self._seen = {key: self._seen[key]} if key in self._seen else {}
+
+    def _recall(self, z: torch.Tensor) -> Any:
+        if z.device.type != "cpu" or _key(z) not in self._seen:
+            return None
+        return self._seen[_key(z)]
+
+    def _note(self, z: torch.Tensor, what: Any) -> None:
+        if z.device.type == "cpu":  # elsewhere it would mean to wait for the device
+            self._seen[_key(z)] = what
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_seen": {}}
+
+
+class Joint(Target):
+    """All sites of the scene."""
+
+    def __init__(self, fit: Fit) -> None:
+        super().__init__(fit, list(range(len(fit.names))))
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """See `Target.log_density`."""
+        ll, lp = self.scene.log_likelihood(z), self.scene.log_prior(z)
+        self._note(z, (ll.detach(), lp.detach()))
+        return ll.sum() + lp
+
+    @torch.no_grad()
+    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `Target.finish`."""
+        z = z.detach()
+        ll, lp = self._recall(z) or (self.scene.log_likelihood(z), self.scene.log_prior(z))
+        return z, ll, ll.sum() + lp
+
+
+class Marginal(Target):
+    """The sites that are not linear; fluxes and skies are drawn from their Gaussian, given the others."""
+
+    def __init__(self, fit: Fit) -> None:
+        self.linear = Linear(fit.scene, fit.scene.vector(fit.values))
+        super().__init__(fit, self.linear.rest)
+
+    def log_density(self, z: torch.Tensor) -> torch.Tensor:
+        """See `Target.log_density`."""
+        value, solution = self.linear.evaluate(z)
+        self._note(z, solution)
+        return value
+
+    @torch.no_grad()
+    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `Target.finish`."""
+        z = z.detach()
+        solution = self._recall(z) or self.linear.evaluate(z)[1]
+        amplitudes = solution.draw(torch.randn(len(self.linear.sites), dtype=torch.float64).to(z.device))
+        whole = self.linear.embed(z)
+        whole[self.linear.sites] = amplitudes.to(z.dtype)
+        ll = solution.log_likelihoods(amplitudes)
+        return whole, ll, ll.sum() + self.scene.log_prior(whole)
+
+
+def target_of(fit: Fit, marginalize: str | None) -> Target:
+    """The target that a sampler's `marginalize` names.
+
+    Raises
+    ------
+    ValueError
+        For another word than "linear", or where fluxes and skies cannot be integrated out.
+    """
+    if marginalize is None:
+        return Joint(fit)
+    if marginalize != "linear":
+        raise ValueError(f"marginalize is to be 'linear' or None, and {marginalize!r} came.")
+    reason = why_not(fit)
+    if reason:
+        raise ValueError(reason)
+    return Marginal(fit)
+
+
+def why_not(fit: Fit) -> str:
+    """Why fluxes and skies cannot be integrated out in closed form, in a sentence; empty if they can."""
+    scene, linear = fit.scene, linear_sites(fit.scene)
+    other = next((name for name, n in scene.noise.items() if not n.linear), None)
+    if other is not None:
+        return f"Fluxes cannot be integrated out where noise is not Gaussian, and {other!r} has {scene.noise[other]!r}: leave marginalize away."
+    odd = next((s for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and i not in linear), None)
+    if odd is not None:
+        return (
+            f"Fluxes and skies are integrated out where their priors are Normal, and {odd.name} has a {type(odd.prior).__name__}: "
+            "give it a Normal prior, or leave marginalize away."
+        )
+    if not linear or len(linear) == len(scene.names):
+        return f"There is nothing to integrate out: {'no flux or sky is free' if not linear else 'every free parameter is a flux or sky'}."
+    return ""
+
+
+def _key(z: torch.Tensor) -> bytes:
+    return z.detach().numpy().tobytes()
