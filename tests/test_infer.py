@@ -1,5 +1,12 @@
 """Inference: the fit, and all samplers on a scene whose posterior is known exactly."""
 
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pyro.distributions as dist
 import pytest
@@ -7,10 +14,14 @@ import torch
 from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
+from bayesjoint.infer.chain import STATS
 
 METHODS = {
     "laplace": lambda best: best.laplace(draws=2500, seed=1),
-    "svi": lambda best: best.svi(draws=4000, seed=1, progress=False),
+    "svi": lambda best: best.svi(draws=4000, seed=1, resample=False, progress=False),
+    "svi, resampled": lambda best: best.svi(draws=2500, seed=1, progress=False),
+    "svi, lowrank": lambda best: best.svi(draws=4000, seed=1, guide="lowrank", progress=False),
+    "svi, flow": lambda best: best.svi(draws=2500, seed=1, guide="flow", progress=False),
     "nuts": lambda best: best.nuts(draws=1200, warmup=100, chains=2, seed=1, progress=False),
 }
 
@@ -56,6 +67,87 @@ def test_samplers_reproduce_the_exact_posterior(linear, method):
     assert post.converged, post.reasons
     if method != "nuts":
         assert post.k_hat < 0.5
+
+
+def test_marginalised_samplers_agree_with_joint_ones(best):
+    """Structure drawn alone, fluxes and skies exactly afterwards: the same posterior, all sites of it."""
+    long = best.nuts(draws=1500, warmup=100, chains=2, seed=3, progress=False)
+    x = long.theta.reshape(-1, len(best.names))
+    mean, sd = x.mean(0), x.std(0)
+    for post in (
+        best.nuts(draws=1000, warmup=100, chains=2, seed=4, progress=False, marginalize="linear"),
+        best.laplace(2000, seed=4, marginalize="linear"),
+        best.laplace(2000, seed=4, marginalize=None),
+        best.svi(2000, seed=4, marginalize="linear", progress=False),
+    ):
+        y = post.theta.reshape(-1, len(best.names))
+        assert post.converged, post.reasons
+        assert np.abs((y.mean(0) - mean) / sd).max() < 0.15
+        assert np.abs(y.std(0) / sd - 1).max() < 0.1
+        assert np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max() < 0.12
+        ll = post.arviz.log_likelihood["image_log_likelihood"].values.reshape(-1, 2)
+        for k in (0, 500):
+            z = best.scene.unconstrain(dict(zip(best.names, y[k].tolist(), strict=True)))
+            assert ll[k] == pytest.approx(best.scene.log_likelihood(z).numpy(), rel=1e-9)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+from conftest import small_scene
+if __name__ == "__main__":
+    best = small_scene().fit(progress=False)
+    best.nuts(draws=400, warmup=20, chains=2, seed=6, progress=False, checkpoint={folder!r}, marginalize={marginalize!r})
+"""
+
+
+@pytest.mark.parametrize("marginalize", [None, "linear"])
+def test_killed_in_mid_sampling_nothing_drawn_is_lost(best, tmp_path, marginalize):
+    """kill -9 on a run with two chains in processes of their own; what goes on from there gives the unbroken run's draws."""
+    folder, script = tmp_path / "run", tmp_path / "script.py"
+    script.write_text(KILLED.format(tests=str(pathlib.Path(__file__).parent), folder=str(folder), marginalize=marginalize))
+    run = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    rows = [folder / f"chain_{c}.rows" for c in (0, 1)]
+    width = 8 * (len(best.names) + 2 + len(STATS))
+    until = time.monotonic() + 300
+    while not all(f.exists() and f.stat().st_size > 10 * width for f in rows):
+        assert run.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    before = [np.fromfile(f, count=f.stat().st_size // width * (width // 8)).reshape(-1, width // 8) for f in rows]
+    assert all(10 <= len(b) < 400 for b in before)
+    options = {"draws": 60, "warmup": 20, "chains": 2, "seed": 6, "progress": False, "marginalize": marginalize}
+    again = best.nuts(checkpoint=folder, **options)
+    assert np.allclose(again.theta, best.nuts(**options).theta, rtol=1e-8)
+    for b, f in zip(before, rows, strict=True):
+        assert np.array_equal(np.fromfile(f).reshape(-1, width // 8)[: len(b)], b)
+
+
+def test_what_cannot_be_integrated_out_is_refused():
+    images = small_scene().images
+    odd = bj.Scene([bj.Sersic("galaxy", flux=dist.LogNormal(12.0, 1.0)), bj.Sky()], images).fit(progress=False)
+    with pytest.raises(ValueError, match=r"galaxy.flux\[g\] has a LogNormal"):
+        odd.nuts(draws=10, marginalize="linear", progress=False)
+    assert odd.laplace(200).info["marginalize"] == ""
+    heavy = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images, noise=bj.noise.StudentT(4)).fit(progress=False)
+    with pytest.raises(ValueError, match="noise is not Gaussian"):
+        heavy.laplace(10, marginalize="linear")
+    with pytest.raises(ValueError, match="'linear', 'auto' or None"):
+        heavy.laplace(10, marginalize="yes")
+    with pytest.raises(ValueError, match="normal, lowrank, flow"):
+        heavy.svi(10, guide="full", progress=False)
+
+
+def test_an_angle_that_nothing_tells_is_drawn_on_the_circle():
+    """A round galaxy whose axis ratio has a prior of its own: its angle is the prior's, by all samplers."""
+    empty = bj.Scene([bj.Sersic("galaxy", position=(0.3, -0.2)), bj.Sky()], two_images())
+    round_ = {**TRUTH, "galaxy.q": 0.97, "galaxy.flux[g]": 4e3, "galaxy.flux[i]": 6e3}
+    galaxy = bj.Sersic("galaxy", position=(0.3, -0.2), q=dist.Beta(40.0, 1.5), n=1.5, r_eff=1.6)
+    best = bj.Scene([galaxy, bj.Sky()], empty.simulate(round_, 1)).fit(progress=False)
+    for post in (best.laplace(2000, seed=1), best.svi(2000, seed=1, progress=False)):
+        if post.converged:
+            assert abs(np.exp(2j * np.pi * post.draws("galaxy.pa") / 180).mean()) < 0.5
 
 
 def test_the_fit_recovers_the_truth_and_says_so(best):

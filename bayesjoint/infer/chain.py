@@ -6,7 +6,7 @@ import io
 import os
 import pathlib
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyro
@@ -78,7 +78,23 @@ def run_chain(task: ChainTask) -> None:
 
     The same seed gives the same draws, whether or not the chain was stopped on the way.
     """
+    with task.rows.with_suffix(".lock").open("w") as lock:
+        _alone(lock)
+        _run_chain(task)
+
+
+def _alone(lock: IO[str]) -> None:
+    """Wait until no other process writes this chain: one whose run was killed ends after its draw."""
+    try:
+        import fcntl
+    except ImportError:  # not on this system
+        return
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _run_chain(task: ChainTask) -> None:
     torch.set_num_threads(task.threads)
+    parent = os.getppid()
     target, like = task.target, task.target.center
     calls = 0
 
@@ -114,6 +130,8 @@ def run_chain(task: ChainTask) -> None:
             warmup_steps = calls
         with task.rows.open("ab") as out:
             for k in range(first, task.draws):
+                if os.getppid() != parent:  # whoever wanted these draws is gone
+                    raise SystemExit
                 before, divergences = calls, len(kernel._divergences)
                 mean_accept = kernel._mean_accept_prob
                 params = kernel.sample(params)

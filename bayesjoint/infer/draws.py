@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from scipy.special import logsumexp
 
-from bayesjoint.threads import few_threads
+from bayesjoint.infer.targets import Target
+from bayesjoint.posterior.arviz_seam import pareto_smooth
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["check_request", "densities", "k_threshold", "largest", "values_of"]
+__all__ = ["PROPOSALS", "check_request", "finished", "k_threshold", "largest", "resampled", "values_of", "weighed"]
+
+PROPOSALS = 4
+"""Proposals for each draw kept."""
+PERIOD = 180.0
+NARROW = 0.02
+"""Width of an angle, in periods, up to which what lies beyond one turn does not matter."""
 
 
 def largest(scene: Scene) -> int:
@@ -22,17 +32,73 @@ def largest(scene: Scene) -> int:
     return max(im.data.size for im in scene.images)
 
 
-@torch.no_grad()
-def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Log density of each flat draw, shape (s,), and its log likelihood by image, shape (s, images)."""
-    lp, ll = np.empty(len(z)), np.empty((len(z), len(scene.images)))
-    with few_threads(largest(scene)):
-        for k, row in enumerate(z):
-            x = torch.as_tensor(row, dtype=scene.dtype).to(scene.device)
-            by_image = scene.log_likelihood(x)
-            ll[k] = by_image.cpu().double().numpy()
-            lp[k] = float(by_image.sum() + scene.log_prior(x))
-    return np.where(np.isfinite(lp), lp, -np.inf), ll
+def weighed(
+    target: Target, y: np.ndarray, log_q: np.ndarray, density: Callable[[np.ndarray], np.ndarray] | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Weigh draws of a proposal against the target.
+
+    Parameters
+    ----------
+    target : Target
+        What is to be drawn from; it keeps what `finished` needs of each place.
+    y, log_q : ndarrays, shape (s, k) and (s,)
+        Whitened draws, and the log of the proposal's density there.
+    density : callable, optional
+        That log density, by which angles that are known but poorly are counted on the circle.
+
+    Returns
+    -------
+    z, log_density : ndarrays, shape (s, k) and (s,)
+        Flat coordinates, angles within one turn, and the target's log density.
+    weights : ndarray, shape (s,)
+        Pareto-smoothed, of sum 1.
+    info : dict
+        ``k_hat``, its threshold, the importance weights' effective sample size.
+    """
+    z, log_q = _wrapped(target, y, log_q, density)
+    lp = np.empty(len(z))
+    with torch.no_grad():
+        for i, row in enumerate(z):
+            lp[i] = float(target.log_density(torch.as_tensor(row, dtype=target.center.dtype).to(target.center.device)))
+    lp = np.where(np.isfinite(lp), lp, -np.inf)
+    weights, k_hat = pareto_smooth(lp - log_q)
+    info = {"k_hat": k_hat, "k_threshold": k_threshold(len(z)), "importance_ess": float(1 / (weights**2).sum()), "marginalize": target.word}
+    return z, lp, weights, info
+
+
+def _wrapped(target: Target, y: np.ndarray, log_q: np.ndarray, density: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Flat coordinates with angles within half a turn of the centre, and the proposal's density there, all turns together."""
+    center, lower = target.center.cpu().double().numpy(), target.lower.cpu().double().numpy()
+    log_q = log_q - np.log(np.diag(lower)).sum()
+    z = center + y @ lower.T
+    widths = np.sqrt((lower**2).sum(1)) / PERIOD
+    wide = [i for i in target.angles if widths[i] > NARROW]
+    if density is None or not wide:
+        return z, log_q
+    z[:, wide] = center[wide] + (z[:, wide] - center[wide] + PERIOD / 2) % PERIOD - PERIOD / 2
+    turns = []
+    for many in itertools.product(*(range(-n, n + 1) for n in (min(int(np.ceil(4 * widths[i])) + 1, 8) for i in wide))):
+        shift = np.zeros_like(center)
+        shift[wide] = np.multiply(many, PERIOD)
+        turns.append(density(np.linalg.solve(lower, (z + shift - center).T).T))
+    return z, logsumexp(turns, axis=0) - np.log(np.diag(lower)).sum()
+
+
+def resampled(weights: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+    """Which draws to keep, by their weights: systematic resampling, which makes fewest doubles, in random order."""
+    edges = (np.arange(draws) + rng.random()) / draws
+    return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), edges), len(weights) - 1))
+
+
+def finished(target: Target, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values of all sites (s, n) at draws (s, k) of the target, log likelihoods by image, and log densities in the scene."""
+    whole, ll, joint = [], [], []
+    for row in z:
+        place, by_image, lp = target.finish(torch.as_tensor(row, dtype=target.center.dtype).to(target.center.device))
+        whole.append(place.cpu().double().numpy())
+        ll.append(by_image.cpu().double().numpy())
+        joint.append(float(lp))
+    return values_of(target.scene, np.array(whole)), np.array(ll), np.array(joint)
 
 
 @torch.no_grad()

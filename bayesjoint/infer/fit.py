@@ -86,17 +86,27 @@ class Fit:
             log.warning(said)
 
     # -- on to the posterior ----------------------------------------------------------------------------------------------
-    def laplace(self, draws: int = 1000, seed: int = 0) -> Posterior:
+    def laplace(self, draws: int = 1000, seed: int = 0, *, marginalize: str | None = "auto") -> Posterior:
         """Draw from the Gaussian at the maximum, reweighted by Pareto-smoothed importance sampling; see `bayesjoint.infer.laplace`."""
         from bayesjoint.infer.laplace import laplace
 
-        return laplace(self, draws=draws, seed=seed)
+        return laplace(self, draws=draws, seed=seed, marginalize=marginalize)
 
-    def svi(self, draws: int = 1000, seed: int = 0, *, max_steps: int = 1000, progress: bool = True) -> Posterior:
-        """Draw from the full-rank Normal that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi`."""
+    def svi(
+        self,
+        draws: int = 1000,
+        seed: int = 0,
+        *,
+        guide: str = "normal",
+        resample: bool = True,
+        max_steps: int = 2000,
+        progress: bool = True,
+        marginalize: str | None = "auto",
+    ) -> Posterior:
+        """Draw from the guide that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi`."""
         from bayesjoint.infer.svi import svi
 
-        return svi(self, draws=draws, seed=seed, max_steps=max_steps, progress=progress)
+        return svi(self, draws=draws, seed=seed, guide=guide, resample=resample, max_steps=max_steps, progress=progress, marginalize=marginalize)
 
     def nuts(
         self,

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from bayesjoint.infer.draws import check_request, densities, k_threshold, values_of
-from bayesjoint.posterior.arviz_seam import pareto_smooth
+from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
+from bayesjoint.infer.targets import target_of
+from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["laplace"]
 
-PROPOSALS = 4
-"""Proposals for each draw kept."""
 FREEDOM = 10.0
 """Degrees of freedom of the Student-t proposals: their tails cover what the Gaussian's miss."""
 
 
-def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
+def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Posterior:
     """Draw from a Student-t of the fit's covariance, weigh against the exact density, and resample.
 
     Parameters
@@ -33,6 +33,9 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
         Draws to return.
     seed : int
         Of the random numbers.
+    marginalize : {"auto", "linear"}, optional
+        Integrate fluxes and skies out, and draw them from their Gaussian given the rest: fewer dimensions to weigh in. "auto" does so
+        where their priors allow it.
 
     Returns
     -------
@@ -46,24 +49,19 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
     from bayesjoint.posterior.posterior import Posterior
 
     check_request(fit, draws, seed)
-    scene, rng = fit.scene, np.random.default_rng(seed)
-    n, size = len(fit.names), PROPOSALS * draws
-    lower = fit.whitening().cpu().double().numpy()
-    y = rng.standard_normal((size, n)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]
-    log_q = -0.5 * (FREEDOM + n) * np.log1p((y**2).sum(1) / FREEDOM)
-    log_q += math.lgamma(0.5 * (FREEDOM + n)) - math.lgamma(0.5 * FREEDOM) - 0.5 * n * math.log(FREEDOM * math.pi) - np.log(np.diag(lower)).sum()
-    z = fit.z.cpu().double().numpy() + y @ lower.T
-    lp, ll = densities(scene, z)
-    weights, k_hat = pareto_smooth(lp - log_q)
-    edges = (np.arange(draws) + rng.random()) / draws  # systematic resampling: fewest doubles
-    kept = rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), edges), size - 1))
-    info = {
-        "sampler": "laplace",
-        "seed": int(seed),
-        "k_hat": k_hat,
-        "k_threshold": k_threshold(size),
-        "importance_ess": float(1 / (weights**2).sum()),
-        "proposals": size,
-        "evaluations": size,
-    }
-    return Posterior.of(scene, values_of(scene, z[kept])[None], ll[kept][None], {"lp": lp[kept][None]}, info)
+    target, rng = target_of(fit, marginalize), np.random.default_rng(seed)
+    k, size = len(target), PROPOSALS * draws
+    y = rng.standard_normal((size, k)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]
+    with few_threads(largest(fit.scene)), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        z, _, weights, info = weighed(target, y, student_t(y), student_t)
+        theta, ll, lp = finished(target, z[resampled(weights, draws, rng)])
+    info |= {"sampler": "laplace", "seed": int(seed), "proposals": size, "evaluations": size}
+    return Posterior.of(fit.scene, theta[None], ll[None], {"lp": lp[None]}, info)
+
+
+def student_t(y: np.ndarray) -> np.ndarray:
+    """Log density (s,) of Student's t in k dimensions, of unit scale, at y (s, k)."""
+    k = y.shape[1]
+    const = math.lgamma(0.5 * (FREEDOM + k)) - math.lgamma(0.5 * FREEDOM) - 0.5 * k * math.log(FREEDOM * math.pi)
+    return const - 0.5 * (FREEDOM + k) * np.log1p((y**2).sum(1) / FREEDOM)

@@ -56,8 +56,9 @@ def nuts(
         Acceptance at which the step size aims.
     workers : int, optional
         Processes at a time; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after another.
-    marginalize : "linear", optional
+    marginalize : {"linear", "auto"}, optional
         Integrate fluxes and skies out while sampling, and draw them from their Gaussian afterwards: exact, with fewer dimensions to move in.
+        "auto" does so where their priors allow it.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def nuts(
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, fit, warmup, seed, target_accept, marginalize)
+        _claim(folder, fit, warmup, seed, target_accept, target.word)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
         threads = max(1, cores // min(chains, cores))  # the same wherever a chain runs: sums in another order would change its draws
         tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
@@ -98,7 +99,7 @@ def nuts(
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
 
 
-def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float, marginalize: str | None) -> None:
+def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float, marginalize: str) -> None:
     """Refuse to go on in a folder that belongs to another run."""
     run = {
         "names": list(fit.names),

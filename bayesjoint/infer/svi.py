@@ -1,4 +1,4 @@
-"""SVI: Pyro's stochastic variational inference with a full-rank Normal, in coordinates whitened by the fit."""
+"""SVI: Pyro's stochastic variational inference in coordinates whitened by the fit."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import SVI, TraceMeanField_ELBO
-from torch.distributions import constraints
 
-from bayesjoint.infer.draws import check_request, densities, k_threshold, largest, values_of
-from bayesjoint.posterior.arviz_seam import pareto_smooth
+from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
+from bayesjoint.infer.guides import GUIDES, Guide
+from bayesjoint.infer.targets import target_of
 from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
@@ -24,104 +24,122 @@ __all__ = ["svi"]
 BLOCK = 50
 """Steps between looks at convergence."""
 MOVE = 0.02
-"""Converged where means and scales move by less than this between blocks, in units of the posterior's width."""
+"""Converged where no coordinate's draws move by more than this between blocks (root mean square), in units of the posterior's width."""
+PROBES = 256
 
 
-def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> Posterior:
-    """Fit a full-rank Normal to the posterior by Pyro's SVI, started at the maximum and its covariance, and draw from it.
+def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_steps: int, progress: bool, marginalize: str | None) -> Posterior:
+    """Fit a guide to the posterior by Pyro's SVI, started at the maximum and its covariance, and draw from it.
 
-    The unit Normal in whitened coordinates is written as the prior, whose divergence from the guide is known in closed form;
+    The unit Normal in whitened coordinates is written as the prior, whose divergence from a Normal guide is known in closed form;
     what is left to the draws is how far the posterior departs from it, so that for a nearly Gaussian posterior the gradient
-    has next to no noise. Draws come in mirrored pairs. The steps end when the averaged guide no longer moves.
+    has next to no noise. Draws come in mirrored pairs. The steps end when the guide, averaged over each block of them, no longer moves.
+
+    Parameters
+    ----------
+    fit : Fit
+        Start and whitening.
+    draws, seed : int
+        Draws to return; seed of the random numbers.
+    guide : {"normal", "lowrank", "flow"}
+        A Normal of full rank; one of a diagonal and a few directions, for hundreds of parameters; a spline flow, for skewed and curved posteriors.
+    resample : bool
+        Take four times as many draws and resample them by their Pareto-smoothed weights, as `laplace` does: what the guide lacks in width is
+        made up for, as far as `k_hat` allows. False gives the guide's own draws.
+    max_steps : int
+        Steps after which to give up, and say so.
+    marginalize : {"auto", "linear"}, optional
+        Integrate fluxes and skies out, and draw them from their Gaussian given the rest; "auto" does so where their priors allow it.
 
     Returns
     -------
     Posterior
         With `k_hat` of the guide against the exact density.
+
+    Notes
+    -----
+    Kucukelbir et al. 2017 (JMLR 18, 14); Papamakarios et al. 2021 (JMLR 22, 57) on flows.
     """
     from tqdm.auto import tqdm
 
     from bayesjoint.posterior.posterior import Posterior
 
     check_request(fit, draws, seed)
-    scene, n = fit.scene, len(fit.names)
-    lower, center = fit.whitening(), fit.z
-    half: list[torch.Tensor] = []
-
-    def model() -> None:
-        y = pyro.sample("y", dist.MultivariateNormal(torch.zeros_like(center), scale_tril=torch.eye(n, dtype=scene.dtype, device=scene.device)))
-        base = -0.5 * (y * y).sum() - 0.5 * n * np.log(2 * np.pi)
-        pyro.factor("posterior", scene.log_density(center + lower @ y) - base)
-
-    def guide() -> None:
-        loc = pyro.param("loc", torch.zeros_like(center))
-        tril = pyro.param("tril", torch.eye(n, dtype=scene.dtype, device=scene.device), constraint=constraints.lower_cholesky)
-        pyro.sample("y", _Mirrored(loc, tril, half))
-
-    def snapshot() -> tuple[torch.Tensor, torch.Tensor]:
-        return pyro.param("loc").detach().clone(), pyro.param("tril").detach().clone()
-
+    if guide not in GUIDES:
+        raise ValueError(f"guide is to be one of {', '.join(GUIDES)}, and {guide!r} came.")
+    target = target_of(fit, marginalize)
+    k, like = len(target), target.center
+    mirror: list[torch.Tensor] = []
     losses: list[float] = []
-    converged, steps = False, 0
-    with few_threads(largest(scene)), torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
+    settled, steps, rate = False, 0, 0.02
+    with few_threads(largest(fit.scene)), torch.random.fork_rng(devices=[]), pyro.get_param_store().scope():
         torch.manual_seed(seed)
-        rate = 0.02
-        engine = SVI(model, guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))
-        bar = tqdm(total=max_steps, desc="SVI", disable=not progress, leave=False)
-        mean = previous = None
-        while steps < max_steps:
-            sums = None
-            for _ in range(min(BLOCK, max_steps - steps)):
-                losses.append(engine.step())
-                now = snapshot()
-                sums = now if sums is None else (sums[0] + now[0], sums[1] + now[1])
-                steps += 1
-                bar.update()
-            block = min(BLOCK, steps)
-            mean = sums[0] / block, sums[1] / block
-            bar.set_postfix(elbo=f"{-np.mean(losses[-block:]):.2f}")
-            if previous is not None:
-                moved = max(float((a - b).abs().max()) for a, b in zip(mean, previous, strict=True))
-                if moved < MOVE:
-                    converged = True
-                    break
-                rate *= 0.7  # the steps shrink as the guide settles
-                for optimiser in engine.optim.optim_objs.values():
-                    for group in optimiser.param_groups:
-                        group["lr"] = rate
-            previous = mean
-        bar.close()
-        loc, tril = mean
-        y = (loc + torch.randn(draws, n, dtype=scene.dtype).to(scene.device) @ tril.T).detach()
-    log_q = dist.MultivariateNormal(loc, scale_tril=tril).log_prob(y).cpu().double().numpy() - float(torch.log(torch.diagonal(lower)).sum())
-    z = (center + y @ lower.T).cpu().double().numpy()
-    lp, ll = densities(scene, z)
-    weights, k_hat = pareto_smooth(lp - log_q)
-    info = {
-        "sampler": "svi",
-        "seed": int(seed),
-        "k_hat": k_hat,
-        "k_threshold": k_threshold(draws),
-        "importance_ess": float(1 / (weights**2).sum()),
-        "steps": steps,
-        "settled": converged,
-        "evaluations": 2 * steps + draws,
-        "elbo": -float(np.mean(losses[-BLOCK:])) if losses else float("nan"),
-    }
-    return Posterior.of(scene, values_of(scene, z)[None], ll[None], {"lp": lp[None]}, info)
+        family: Guide = GUIDES[guide](k, like.dtype, like.device)
+        probe = torch.randn(PROBES, family.noise, dtype=like.dtype).to(like.device)
+        unit = torch.eye(k, dtype=like.dtype, device=like.device)
+
+        def model() -> None:
+            y = pyro.sample("y", dist.MultivariateNormal(torch.zeros_like(like), scale_tril=unit))
+            base = -0.5 * (y * y).sum() - 0.5 * k * np.log(2 * np.pi)
+            pyro.factor("posterior", target.log_density(target.flat(y)) - base)
+            target.forget()
+
+        def pyro_guide() -> None:
+            pyro.module("guide", family)
+            pyro.sample("y", family.distribution(mirror))
+
+        engine = SVI(model, pyro_guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))
+        before: torch.Tensor | None = None
+        with tqdm(total=max_steps, desc="SVI", disable=not progress, leave=False) as bar:
+            while steps < max_steps and not settled:
+                block = min(BLOCK, max_steps - steps)
+                sums = {n: torch.zeros_like(p) for n, p in family.named_parameters()}
+                for _ in range(block):
+                    losses.append(engine.step())
+                    for n, p in family.named_parameters():
+                        sums[n] += p.detach() / block
+                    bar.update()
+                steps += block
+                bar.set_postfix(elbo=f"{-np.mean(losses[-block:]):.2f}")
+                now = {n: p.detach().clone() for n, p in family.named_parameters()}
+                _load(family, sums)
+                with torch.no_grad():
+                    pushed = family.push(probe)
+                rising = _rising(losses, block)
+                if before is not None:
+                    settled = not rising and float((pushed - before).square().mean(0).sqrt().max()) < MOVE
+                before = pushed
+                if not settled and steps < max_steps:
+                    _load(family, now)
+                    rate *= 1.0 if rising else 0.7
+                    for optimiser in engine.optim.optim_objs.values():
+                        for group in optimiser.param_groups:
+                            group["lr"] = rate
+        with torch.no_grad():
+            final = family.distribution()
+            y = final.sample((PROPOSALS * draws if resample else draws,))
+            log_q = final.log_prob(y).cpu().double().numpy()
+            clear = getattr(final, "clear_cache", None)
+            if clear is not None:
+                clear()
+        y = y.cpu().double().numpy()
+        z, _, weights, info = weighed(target, y, log_q)
+        whole, ll, joint = finished(target, z[resampled(weights, draws, np.random.default_rng(seed))] if resample else z)
+    info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + len(y)}
+    info["resampled"] = bool(resample)
+    info["elbo"] = -float(np.mean(losses[-BLOCK:])) if losses else float("nan")
+    return Posterior.of(fit.scene, whole[None], ll[None], {"lp": joint[None]}, info)
 
 
-class _Mirrored(dist.MultivariateNormal):
-    """A multivariate Normal whose every second draw mirrors the one before: antithetic particles."""
+def _rising(losses: list[float], block: int) -> bool:
+    """Whether the evidence's lower bound still rises from block to block, beyond its noise."""
+    if len(losses) < 2 * block:
+        return True
+    old, new = np.array(losses[-2 * block : -block]), np.array(losses[-block:])
+    return bool(old.mean() - new.mean() > 2 * np.hypot(old.std(), new.std()) / np.sqrt(block))
 
-    def __init__(self, loc: torch.Tensor, scale_tril: torch.Tensor, kept: list[torch.Tensor]) -> None:
-        super().__init__(loc, scale_tril=scale_tril, validate_args=False)
-        self._kept = kept
 
-    def rsample(self, sample_shape: torch.Size = torch.Size()) -> torch.Tensor:  # noqa: B008
-        if self._kept:
-            e = -self._kept.pop()
-        else:
-            e = torch.randn_like(self.loc)
-            self._kept.append(e)
-        return self.loc + self.scale_tril @ e
+def _load(family: Guide, values: dict[str, torch.Tensor]) -> None:
+    with torch.no_grad():
+        for n, p in family.named_parameters():
+            p.copy_(values[n])

@@ -28,12 +28,20 @@ class Target:
     ----------
     center, lower : tensors, shape (k,) and (k, k)
         Flat coordinates are ``center + lower @ y``.
+    angles : list of int
+        Coordinates in which the density is periodic, by 180.
+    word : str
+        What was integrated out.
     """
+
+    word = ""
 
     def __init__(self, fit: Fit, sites: list[int]) -> None:
         self.scene, self.sites = fit.scene, sites
         self.center = fit.z[sites]
         self.lower = torch.linalg.cholesky(fit.z_covariance[sites][:, sites])
+        angle = fit.scene.chart.angle.tolist()
+        self.angles = [i for i, site in enumerate(sites) if angle[site]]
         self._seen: dict[bytes, Any] = {}
 
     def __len__(self) -> int:
@@ -55,6 +63,10 @@ class Target:
         """Forget all places but this one."""
         key = _key(z)
         self._seen = {key: self._seen[key]} if key in self._seen else {}
+
+    def forget(self) -> None:
+        """Forget all places."""
+        self._seen = {}
 
     def _recall(self, z: torch.Tensor) -> Any:
         if z.device.type != "cpu" or _key(z) not in self._seen:
@@ -92,6 +104,8 @@ class Joint(Target):
 class Marginal(Target):
     """The sites that are not linear; fluxes and skies are drawn from their Gaussian, given the others."""
 
+    word = "linear"
+
     def __init__(self, fit: Fit) -> None:
         self.linear = Linear(fit.scene, fit.scene.vector(fit.values))
         super().__init__(fit, self.linear.rest)
@@ -120,16 +134,14 @@ def target_of(fit: Fit, marginalize: str | None) -> Target:
     Raises
     ------
     ValueError
-        For another word than "linear", or where fluxes and skies cannot be integrated out.
+        For another word than "auto" and "linear", or where fluxes and skies cannot be integrated out.
     """
-    if marginalize is None:
-        return Joint(fit)
-    if marginalize != "linear":
-        raise ValueError(f"marginalize is to be 'linear' or None, and {marginalize!r} came.")
-    reason = why_not(fit)
-    if reason:
+    if marginalize not in (None, "auto", "linear"):
+        raise ValueError(f"marginalize is to be 'linear', 'auto' or None, and {marginalize!r} came.")
+    reason = why_not(fit) if marginalize else ""
+    if reason and marginalize == "linear":
         raise ValueError(reason)
-    return Marginal(fit)
+    return Marginal(fit) if marginalize and not reason else Joint(fit)
 
 
 def why_not(fit: Fit) -> str:

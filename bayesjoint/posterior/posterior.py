@@ -145,8 +145,8 @@ class Posterior:
             said.append(
                 f"Far from the maximum the model is drawn too coarsely in {', '.join(coarse)}: fit again on a plan made there, scene.replanned(values)."
             )
-            if self.info.get("settled") is False:
-                said.append("SVI had not settled when its steps ran out: raise max_steps.")
+        if self.info.get("settled") is False:
+            said.append("SVI had not settled when its steps ran out: raise max_steps.")
         return said
 
     @property
