@@ -1,6 +1,8 @@
 """AstroPhot 0.18 in a fresh process: initialise and LM of a simulated joint case, twice; times leave imports out. Prints one JSON line.
 
-usage: ASTROPHOT_PYTHON benchmarks/drive_astrophot.py leda|supernova
+usage: ASTROPHOT_PYTHON benchmarks/drive_astrophot.py leda|supernova [slopes]
+
+With `slopes` one gradient and one Jacobian are timed as well.
 """
 
 import logging
@@ -99,7 +101,25 @@ def ours(flat, where, sources, fluxes):
     return out
 
 
-def main(case):
+def median_s(f, repeats=5):
+    f()
+    times = []
+    for _ in range(repeats):
+        t = time.perf_counter()
+        f()
+        times.append(time.perf_counter() - t)
+    return float(np.median(times))
+
+
+def slopes_of(group):
+    def gradient():
+        x = group.get_values().detach().clone().requires_grad_(True)
+        group.gaussian_log_likelihood(params=x).backward()
+
+    return {"gradient_s": median_s(gradient), "jacobian_s": median_s(lambda: group.jacobian(params=group.get_values()))}
+
+
+def main(case, more=""):
     (group, sources, fluxes, lm), first = fitted(case)
     chi2 = min(lm.loss_history) * lm.ndf
     (group, sources, fluxes, lm), warm = fitted(case)
@@ -111,8 +131,9 @@ def main(case):
             slope[i] = (up[k] - down[k]) / (2 * h)
     errors = {k: float(np.sqrt(s @ covariance @ s)) for k, s in slopes.items()}
     z = worst(values, errors, truth(case))
-    say(first_s=first, warm_s=warm, chi2=chi2, parameters=len(flat), iterations=len(lm.loss_history) - 1, message=lm.message, worst=z)
+    extra = slopes_of(group) if more == "slopes" else {}
+    say(first_s=first, warm_s=warm, chi2=chi2, parameters=len(flat), iterations=len(lm.loss_history) - 1, message=lm.message, worst=z, **extra)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -48,7 +48,7 @@ def moments(draws):
 
 
 def diagnosed(draws):
-    """Smallest bulk and tail ESS and largest R-hat of all sites; of cosine and sine of twice an angle."""
+    """Smallest ESS (bulk, tail, of the sd) and largest R-hat of all sites; of cosine and sine of twice an angle."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         import arviz
@@ -57,8 +57,8 @@ def diagnosed(draws):
     for site, x in draws.items():
         twice = np.radians(2 * x)
         columns += [np.cos(twice), np.sin(twice)] if site.endswith(".pa") else [x]
-    bulk, tail = (min(float(arviz.ess(x, method=m)) for x in columns) for m in ("bulk", "tail"))
-    return {"bulk": bulk, "tail": tail, "r_hat": max(float(arviz.rhat(x)) for x in columns)}
+    ess = {m: min(float(arviz.ess(x, method=m)) for x in columns) for m in ("bulk", "tail", "sd")}
+    return ess | {"r_hat": max(float(arviz.rhat(x)) for x in columns)}
 
 
 def compared(draws, reference):

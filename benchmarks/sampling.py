@@ -24,8 +24,6 @@ def gal1(peers):
     if peers["pysersic"]:
         found, draws = run_drawing(peers["pysersic"], "drive_pysersic", "nuts")
         columns["pysersic"] = column(found["wall_s"], draws, found, run(peers["pysersic"], "drive_pysersic", "map"))
-        if not found["warmup_counted"]:
-            columns["pysersic"]["gradients an effective draw"] += " (warm-up apart)"
         posteriors["pysersic"] = draws
     found, draws = run_drawing(sys.executable, "drive_ours", "sample", "gal1")
     posteriors["ours"] = by_site(found["names"], draws["nuts"])
@@ -71,7 +69,7 @@ def beside(columns):
     rows = [(key, *(c[key] for c in columns.values())) for key in columns["ours"]]
     if len(columns) == 1:
         return table(("", "ours"), rows)
-    numbers = {key: [float(c[key].split()[0]) for c in columns.values()] for key in BETTER}
+    numbers = {key: [float(c[key]) for c in columns.values()] for key in BETTER}
     factors = {key: f"{(ours / peer) ** BETTER[key]:.1f}" for key, (peer, ours) in numbers.items()}
     return table(("", *columns, "factor"), [(*row, factors.get(row[0], "")) for row in rows])
 
@@ -93,8 +91,9 @@ def approximations(found, draws):
         size = draws[name].shape[0] * draws[name].shape[1]
         where = f"{off[site][0]:+.3f} (`{site}`)", f"{off[wide][1]:.3f} (`{wide}`)"
         rows.append((name, f"{f['seconds']:.1f}", size, f["evaluations"], f"{f['k_hat']:.2f}", *where))
-    noise = np.sqrt(1 / min(diagnosed(nuts)["bulk"], size) + 1 / size)
-    lines = ["", f"Ours after the fit, against NUTS, worst site (draws alone make {noise:.2f} of a mean, {noise / np.sqrt(2):.2f} of an sd):", ""]
+    ess = diagnosed(nuts)
+    mean, sd = np.sqrt(1 / ess["bulk"] + 1 / size), np.sqrt(0.5 / ess["sd"] + 0.5 / size)
+    lines = ["", f"Ours after the fit, against NUTS, worst site (finite draws alone make about {mean:.2f} sd in a mean and {sd:.2f} in a ratio):", ""]
     return lines + table(("", "s", "draws", "densities", "k-hat", "difference of means / sd", "sd ratio"), rows)
 
 
