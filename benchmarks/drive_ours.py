@@ -75,8 +75,9 @@ def sample(case, path):
         draws[name], seconds = timed(f)
         found[name] = {"seconds": seconds, "k_hat": draws[name].k_hat, "evaluations": draws[name].info["evaluations"]}
     np.savez(path, **{k: p.theta for k, p in draws.items()})
-    divergences = int(post.arviz["sample_stats"]["diverging"].sum())
-    nuts = {"gradients": post.info["gradients"], "warmup": post.info["warmup"], "divergences": divergences, "reasons": post.reasons}
+    stats = post.arviz["sample_stats"]
+    nuts = {"gradients": post.info["gradients"], "drawing": int(stats["n_steps"].sum()), "divergences": int(stats["diverging"].sum())}
+    nuts["reasons"] = post.reasons
     say(names=post.names, fit_s=fit_s, warm_fit_s=warm, wall_s=wall, nuts=nuts, approximations=found, converged=best.converged)
 
 

@@ -60,9 +60,10 @@ def nuts(path):
     draws, stats, sampler = result.idata.posterior, result.idata.sample_stats, result.input
     # its warm-up once more, untimed, to count what the run above keeps no count of; the same but for rounding
     sampler.warmup(KEY, extra_fields=("num_steps",), collect_warmup=True)
-    gradients = int(stats["n_steps"].sum()) + int(sampler.get_extra_fields()["num_steps"].sum())
+    drawing = int(stats["n_steps"].sum())
+    gradients = drawing + int(sampler.get_extra_fields()["num_steps"].sum())
     np.savez(path, **ours({k: draws[k].values.astype(float) for k in ("xc", "yc", "flux", "r_eff", "n", "ellip", "theta", "sky_back")}))
-    say(wall_s=wall, gradients=gradients, divergences=int(stats["diverging"].sum()))
+    say(wall_s=wall, gradients=gradients, drawing=drawing, divergences=int(stats["diverging"].sum()))
 
 
 def maximum():
