@@ -24,15 +24,21 @@ fast: $(VENV)/.ready          ## the default suite without the slow tests
 lint: $(VENV)/.ready          ## ruff
 	$(BIN)/ruff check .
 
-# a peer, in an environment of its own: it patches Pyro for every module of its process
+# peers, in environments of their own: AstroPhot patches Pyro for every module of its process, pysersic needs JAX
 $(VENV)-astrophot/.ready: benchmarks/astrophot.txt
 	$(PYTHON) -m venv $(VENV)-astrophot
 	$(VENV)-astrophot/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/astrophot.txt
 	touch $@
 
-bench: $(VENV)/.ready $(VENV)-astrophot/.ready  ## accuracy and time of rendering and sampling, beside AstroPhot
+$(VENV)-pysersic/.ready: benchmarks/pysersic.txt
+	$(PYTHON) -m venv $(VENV)-pysersic
+	$(VENV)-pysersic/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/pysersic.txt
+	touch $@
+
+bench: $(VENV)/.ready $(VENV)-astrophot/.ready $(VENV)-pysersic/.ready  ## accuracy and time of rendering, fitting and sampling, beside peers
+	$(BIN)/python benchmarks/sampling.py --astrophot $(VENV)-astrophot/bin/python --pysersic $(VENV)-pysersic/bin/python
 	$(BIN)/python benchmarks/render.py --astrophot $(VENV)-astrophot/bin/python
 	$(BIN)/python benchmarks/real_fields.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-astrophot demo run build *.egg-info
+	rm -rf $(VENV) $(VENV)-astrophot $(VENV)-pysersic demo run build *.egg-info

@@ -2,20 +2,18 @@
 
 usage: python benchmarks/render.py [--astrophot PYTHON]
 
-With --astrophot, the interpreter of an environment that holds AstroPhot 0.18 runs the driver astrophot_lm.py (in BAYESJOINT_PEERS,
-default ../shared/bench) in the same run.
+With --astrophot, the interpreter of an environment that holds AstroPhot 0.18 runs drive_astrophot.py in the same run.
 """
 
 import argparse
-import json
-import os
 import pathlib
-import subprocess
 import sys
 import time
 
 import numpy as np
 import torch
+from cases import DATA
+from measure import run
 from scipy.fft import next_fast_len
 
 import bayesjoint as bj
@@ -23,8 +21,6 @@ from bayesjoint.infer.lm import linearise
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
-DATA = pathlib.Path(os.environ.get("BAYESJOINT_DATA", ROOT.parent / "shared" / "data"))
-PEERS = pathlib.Path(os.environ.get("BAYESJOINT_PEERS", ROOT.parent / "shared" / "bench"))
 
 
 def median_ms(tasks, repeats=60):
@@ -131,13 +127,10 @@ def speed(astrophot):
         print(f"  {name:<28} {ms:8.1f} ms   {ms / ours['two FFT pairs an image']:6.2f} x two FFT pairs")
     print(f"  {'automatic start and LM':<28} {fit_s:8.2f} s, {len(best.history) - 1} iterations, chi2 {best.chi2:.2f}")
     if astrophot:
-        line = subprocess.run([astrophot, str(PEERS / "astrophot_lm.py"), "leda"], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-        peer = json.loads(line)
+        peer = run(astrophot, "drive_astrophot", "leda", "slopes")
+        print(f"  AstroPhot: initialise and LM {peer['first_s']:.2f} s, again {peer['warm_s']:.2f} s, chi2 {peer['chi2']:.2f}")
         print(
-            f"  AstroPhot {peer['astrophot']}: initialise {peer['initialise_s']} s, LM {peer['fit_s']} s, chi2 {peer['chi2_dof'] * peer['dof']:.2f}"
-        )
-        print(
-            f"  ratios: gradient {1e3 * peer['gradient_s'] / ours['gradient']:.1f}, Jacobian {1e3 * peer['jacobian_s'] / ours['Jacobian']:.1f}, start and LM {(peer['initialise_s'] + peer['fit_s']) / fit_s:.1f}"
+            f"  ratios: gradient {1e3 * peer['gradient_s'] / ours['gradient']:.1f}, Jacobian {1e3 * peer['jacobian_s'] / ours['Jacobian']:.1f}, start and LM, first calls {peer['first_s'] / fit_s:.1f}"
         )
 
 
