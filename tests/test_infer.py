@@ -225,3 +225,34 @@ def test_a_checkpoint_goes_on_where_it_was(best, tmp_path):
     assert np.allclose(whole, gone_on, rtol=1e-9)
     with pytest.raises(ValueError, match="another run"):
         best.nuts(draws=30, warmup=15, chains=1, seed=3, progress=False, checkpoint=tmp_path)
+
+
+def test_a_suspect_end_is_looked_at_from_other_starts():
+    scene = small_scene()
+    good = scene.fit(progress=False)
+    assert "starts" not in good.message
+    bad = {**scene.start, "galaxy.x": 4.4, "galaxy.y": 3.6, "galaxy.r_eff": 0.05, "galaxy.n": 5.0, "galaxy.q": 0.3}
+    lost = scene.with_plans(scene.plans, bad)  # as if the automatic start had failed
+    best = lost.fit(progress=False)
+    assert best.converged
+    assert best.log_density > good.log_density - 0.01
+    if "starts" in best.message:
+        assert "this is the best" in best.message
+    from bayesjoint.infer.basins import others, suspects
+
+    ends = {**good.values, "galaxy.r_eff": 1e-3}
+    assert "galaxy" in suspects(scene, ends, scene.start, True)
+    assert suspects(scene, good.values, scene.start, True) == {}
+    assert "did not converge" in suspects(scene, good.values, scene.start, False)["galaxy"]
+    trials = others(scene, scene.start, {"galaxy": "why"})
+    assert len(trials) == 3 and all(set(t) == set(scene.start) for t in trials)
+
+
+def test_a_flat_prior_with_an_end_is_flagged_where_draws_pile_up(best):
+    """An index held below its true value by its prior: the summary says so, and a free one is not flagged."""
+    tight = bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 1.3)), bj.Sky()], best.scene.images).fit(progress=False)
+    post = tight.nuts(draws=400, warmup=100, chains=2, seed=1, progress=False)
+    s = post.summary()
+    assert "at bound 1.3" in s.loc["galaxy.n", "flags"]
+    assert post._diagnostics["r_hat"].max() < 1.02 and not post._groups["sample_stats"]["diverging"].any()
+    assert "bound" not in "".join(best.laplace(1000, seed=1).summary()["flags"])

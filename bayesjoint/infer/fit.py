@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from bayesjoint.infer.basins import others, suspects
 from bayesjoint.infer.draws import largest, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.log import log
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
+from bayesjoint.scene.starts import linear_values
 from bayesjoint.threads import few_threads
 from bayesjoint.units import to_float
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Fit", "fit"]
 
 DEGENERATE = 1e-12
+GAIN = 0.5
+"""Log density by which another start's maximum must be higher to be another one."""
 
 
 class Fit:
@@ -56,7 +60,7 @@ class Fit:
         of its own sigma.
     """
 
-    def __init__(self, scene: Scene, state: State, prior: bool, errors: dict[str, float]) -> None:
+    def __init__(self, scene: Scene, state: State, prior: bool, errors: dict[str, float], basins: str = "") -> None:
         self.render_errors = errors
         self.scene, self.prior, self.history, self.converged = scene, prior, state.history, state.converged
         self.z, self.chi2, self.log_density = state.z.detach(), state.chi2, state.log_density
@@ -81,7 +85,7 @@ class Fit:
             coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
         left = scene.residuals(self.values)
         self.noise = {im.name: Residuals.of(im, left[im.name]) for im in scene.images}
-        for said in filter(None, (weak, coarse, *(w for n in self.noise.values() if self.converged for w in n.words))):
+        for said in filter(None, (basins, weak, coarse, *(w for n in self.noise.values() if self.converged for w in n.words))):
             self.message += " " + said
             log.warning(said)
 
@@ -196,8 +200,11 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
     """Fit a scene (see `Scene.fit`); the scene itself is not changed.
 
     After convergence the render plan is checked at the result: it is made anew where a source moved or thinned out, and finer where
-    the error of the model is not far below the noise.
+    the error of the model is not far below the noise. Where a source then ended far from anything expected, and nobody said where to
+    begin, a few other starts are tried, and the best of all is what is given.
     """
+    from tqdm.auto import tqdm
+
     values = scene.start
     if start is not None:
         given = start.values if isinstance(start, Fit) else start
@@ -209,38 +216,52 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
                 if name in units:
                     values[name] = to_float(v, units[name], name)
     elif len(scene.names):
-        from bayesjoint.scene.starts import linear_values
-
         values = linear_values(scene, values)[0]
-    from tqdm.auto import tqdm
-
-    history: list[dict[str, Any]] = []
-    z = scene.unconstrain(values)
-    _start_inside(scene, z, values)
+    _start_inside(scene, scene.unconstrain(values), values)
     with few_threads(largest(scene)), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
 
         def report(record: dict[str, Any]) -> None:
             bar.update(record["iteration"] - bar.n)
             bar.set_postfix(chi2=f"{record['chi2']:.6g}")
 
-        for attempt in range(4):
-            state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
-            state.history = history + (state.history if not history else state.history[1:])
-            for k, record in enumerate(state.history):
-                record["iteration"] = k
-            history = state.history
-            z = state.z
-            fitted = {k: float(v) for k, v in scene.constrain(z).items()}
-            if state.converged and attempt < 3 and is_coarse(scene, fitted):
-                scene = scene.replanned(fitted)
-            else:
-                off = render_errors(scene, fitted)
-                bad = {k for k, e in off.items() if e > BUDGET}
-                if not bad or not state.converged or attempt == 3:
-                    break
-                scene = refined(scene, 1.6, bad)
-            z = scene.unconstrain(fitted)
-    return Fit(scene, state, prior, off)
+        best = _climb(scene, values, prior, max_iterations, report)
+        suspect = suspects(scene, best[2], values, best[1].converged) if start is None and max_iterations > 1 else {}
+        said = ""
+        if suspect:
+            trials = [linear_values(scene, v)[0] for v in others(scene, values, suspect)]
+            found = [_climb(scene, v, prior, max_iterations, report) for v in trials]
+            first, highest = best[1].log_density, max(found, key=lambda f: f[1].log_density, default=best)
+            if highest[1].log_density > first + GAIN or not best[1].converged:
+                best = max([best, highest], key=lambda f: (f[1].converged, f[1].log_density))
+            same = sum(abs(f[1].log_density - best[1].log_density) < GAIN for f in found)
+            said = f"From the automatic start {'; '.join(suspect.values())}: of {len(found) + 1} starts this is the best, and {same} other{'s' * (same != 1)} led to it."
+    return Fit(*best[:2], prior, best[3], said)
+
+
+def _climb(
+    scene: Scene, values: Mapping[str, float], prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]
+) -> tuple[Scene, State, dict[str, float], dict[str, float]]:
+    """From one start: the scene on the plan that served, where it ended, its values, and the errors of the plan."""
+    history: list[dict[str, Any]] = []
+    z = scene.unconstrain(values)
+    for attempt in range(4):
+        state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
+        state.history = history + (state.history if not history else state.history[1:])
+        for k, record in enumerate(state.history):
+            record["iteration"] = k
+        history = state.history
+        z = state.z
+        fitted = {k: float(v) for k, v in scene.constrain(z).items()}
+        if state.converged and attempt < 3 and is_coarse(scene, fitted):
+            scene = scene.replanned(fitted)
+        else:
+            off = render_errors(scene, fitted)
+            bad = {k for k, e in off.items() if e > BUDGET}
+            if not bad or not state.converged or attempt == 3:
+                break
+            scene = refined(scene, 1.6, bad)
+        z = scene.unconstrain(fitted)
+    return scene, state, fitted, off
 
 
 def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bayesjoint.sky.components import Source
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                 "unit": s.unit,
                 "doc": s.spec.doc,
                 "cyclic": s.spec.cyclic,
+                "support": _support(s.prior),
+                "prior_sd": _width(s.prior),
                 "flux": s.spec.unit == "flux",
                 "calibrated": s.images[0].zeropoint is not None,
             }
@@ -67,3 +71,18 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
         "image_bands": [im.band for im in scene.images],
         "reference": None if ref is None else [float(ref.icrs.ra.deg), float(ref.icrs.dec.deg)],
     }
+
+
+def _support(prior: Any) -> list[float | None]:
+    """Lowest and highest possible value; None where there is none."""
+    ends = (getattr(prior.support, "lower_bound", None), getattr(prior.support, "upper_bound", None))
+    return [None if e is None or not np.isfinite(float(e)) else float(e) for e in ends]
+
+
+def _width(prior: Any) -> float | None:
+    """Standard deviation of a prior; None where it has none."""
+    try:
+        sd = float(prior.stddev)
+    except (NotImplementedError, AttributeError, ValueError):
+        return None
+    return sd if np.isfinite(sd) else None

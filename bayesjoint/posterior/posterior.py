@@ -12,6 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesjoint.posterior import arviz_seam as seam
+from bayesjoint.posterior.flags import flags
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
 from bayesjoint.scene.planning import BUDGET, render_errors
@@ -157,7 +158,8 @@ class Posterior:
     def summary(self) -> pd.DataFrame:
         """Mean, standard deviation, quantiles and diagnostics of every site and magnitude.
 
-        Angles are summarised on the circle; quantiles of an angle are taken about its circular mean.
+        Angles are summarised on the circle; quantiles of an angle are taken about its circular mean. `flags` says what speaks against a
+        row, in words that `bayesjoint.posterior.flags.LEGEND` explains; `reasons` what speaks against all.
         """
         d = self._diagnostics
         rows = {}
@@ -169,7 +171,8 @@ class Posterior:
                 q: float(np.quantile(about, p)) % (180 if s["cyclic"] else np.inf) if s["cyclic"] else float(np.quantile(about, p))
                 for q, p in QUANTILES.items()
             }
-            rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **{n: float(v[k]) for n, v in d.items()}}
+            found = {n: float(v[k]) for n, v in d.items()}
+            rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **found, "flags": flags(s, x, sd, found)}
             if s["flux"] and s["calibrated"]:
                 m = magnitude(x)
                 if np.isfinite(m).any():
@@ -178,7 +181,8 @@ class Posterior:
                         "mean": float(np.nanmean(m)),
                         "sd": float(np.nanstd(m)),
                         **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()},
-                        **{n: float(v[k]) for n, v in d.items()},
+                        **found,
+                        "flags": rows[s["name"]]["flags"],
                     }
         return Summary(pd.DataFrame.from_dict(rows, orient="index"))
 

@@ -80,7 +80,7 @@ class Renderer:
 
     # -- fused: without a graph, in buffers that stay --------------------------------------------------------------------
     def score(
-        self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor, energy: Energy | None = None
+        self, local: Locals, sky: Locals, data: torch.Tensor, weight: torch.Tensor, energy: Energy | None = None, *, slopes: bool = True
     ) -> tuple[Any, list[torch.Tensor], list[torch.Tensor]]:
         """What an energy (default, half chi²) gives for the residuals, with its gradient by the local parameters, in one pass and its adjoint.
 
@@ -90,6 +90,8 @@ class Renderer:
             Pixel values, and 1/sigma² (0 where masked).
         energy : callable, optional
             Of residuals (model - data), weights and a buffer, into which it writes its slopes by the model.
+        slopes : bool
+            False leaves the gradient away.
         """
         new = self._scratch.reset()
         smooth = [(part, *part.draw(local, new)) for part in self.smooth]
@@ -106,6 +108,8 @@ class Renderer:
                 residual.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
         grad = new(data)
         value = (energy or half_chi2)(residual, weight, grad)
+        if not slopes:
+            return value, [], []
         by_source = [s.adjoint(grad, v[-1], d) for s, v, d in zip(self.stamps, local, drawn, strict=True)]
         by_sky = [
             torch.stack([grad.sum(), *([(grad.sum(0) * self.cols).sum(), (grad.sum(1) * self.rows[:, 0]).sum()] if len(v) == 3 else [])]) for v in sky

@@ -99,11 +99,14 @@ class ImageLikelihood:
         t = r.square() if self.scale is None else (r / full[self.scale]).square()
         return self._level(full) - self.noise.energy(t).sum(dtype=torch.float64)
 
-    def _scored(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _scored(self, full: torch.Tensor, slopes: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log likelihood with its gradient by the full vector, without a graph."""
         scale = None if self.scale is None else full[self.scale]
         weight = self.weight2 if scale is None else self.weight2 / scale**2
         with few_threads(self.data.numel()):
-            (energy, pull), sources, skies = self.renderer.score(*self._split(full), self.data, weight, self.noise.score)
+            (energy, pull), sources, skies = self.renderer.score(*self._split(full), self.data, weight, self.noise.score, slopes=slopes)
+        if not slopes:
+            return self._level(full) - energy, full
         by = torch.cat([*sources, *skies]) * self.factor if self.lengths else full[:0]
         grad = -torch.zeros_like(full).index_add(0, self.index, by)
         if scale is not None:
@@ -167,7 +170,7 @@ class _Fused(torch.autograd.Function):
     def forward(ctx: Any, full: torch.Tensor, likelihood: ImageLikelihood) -> torch.Tensor:
         ctx.likelihood = likelihood
         if not ctx.needs_input_grad[0]:
-            return likelihood._plain(full)
+            return likelihood._scored(full, slopes=False)[0]
         value, grad = likelihood._scored(full)
         ctx.save_for_backward(full, grad)
         return value
