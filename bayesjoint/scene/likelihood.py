@@ -77,6 +77,17 @@ class ImageLikelihood:
         """Log likelihood of the image, with all constants."""
         return _Fused.apply(full, self) if len(self.lengths) else self._plain(full)
 
+    @torch.no_grad()
+    def pointwise(self, full: torch.Tensor) -> torch.Tensor:
+        """Log likelihood of each pixel, with all constants, shape (ny, nx); 0 where masked. They sum to `log_prob`."""
+        model = self.renderer.image(*self._split(full))
+        value = -0.5 * ((model - self.data) * self.weight).square() - torch.log(self.sigma) - 0.5 * math.log(2 * math.pi)
+        return torch.where(self.valid, value, 0.0)
+
+    def draw_noise(self, full: torch.Tensor, rng: np.random.Generator) -> np.ndarray:
+        """Noise of one realisation of the image at these values, in image units, shape (ny, nx); masked pixels have theirs too."""
+        return rng.standard_normal(self.image.shape) * self.image.sigma
+
     def _plain(self, full: torch.Tensor) -> torch.Tensor:
         model = self.renderer.image(*self._split(full))
         return self.const - 0.5 * ((model - self.data) * self.weight).square().sum(dtype=torch.float64)
