@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bayesjoint.infer.draws import check_request, densities, k_threshold, values_of
+from bayesjoint.infer.evidence import weighed
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 
 if TYPE_CHECKING:
@@ -65,5 +66,6 @@ def laplace(fit: Fit, *, draws: int, seed: int) -> Posterior:
         "importance_ess": float(1 / (weights**2).sum()),
         "proposals": size,
         "evaluations": size,
+        **weighed(fit, z, lp - log_q),
     }
     return Posterior.of(scene, values_of(scene, z[kept])[None], ll[kept][None], {"lp": lp[kept][None]}, info)

@@ -12,6 +12,7 @@ from pyro.infer import SVI, TraceMeanField_ELBO
 from torch.distributions import constraints
 
 from bayesjoint.infer.draws import check_request, densities, k_threshold, largest, values_of
+from bayesjoint.infer.evidence import weighed
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 from bayesjoint.threads import few_threads
 
@@ -107,6 +108,7 @@ def svi(fit: Fit, *, draws: int, seed: int, max_steps: int, progress: bool) -> P
         "settled": converged,
         "evaluations": 2 * steps + draws,
         "elbo": -float(np.mean(losses[-BLOCK:])) if losses else float("nan"),
+        **weighed(fit, z, lp - log_q),
     }
     return Posterior.of(scene, values_of(scene, z)[None], ll[None], {"lp": lp[None]}, info)
 
