@@ -231,7 +231,7 @@ def test_a_suspect_end_is_looked_at_from_other_starts():
     scene = small_scene()
     good = scene.fit(progress=False)
     assert "starts" not in good.message
-    bad = {**scene.start, "galaxy.x": 4.4, "galaxy.y": 3.6, "galaxy.r_eff": 0.05, "galaxy.n": 5.0, "galaxy.q": 0.3}
+    bad = {**scene.start, "galaxy.x": 1.5, "galaxy.y": 1.2, "galaxy.r_eff": 0.04, "galaxy.n": 6.0, "galaxy.q": 0.3}
     lost = scene.with_plans(scene.plans, bad)  # as if the automatic start had failed
     best = lost.fit(progress=False)
     assert best.converged

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +10,16 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
+from bayesjoint.infer.evidence import k_threshold, note
 from bayesjoint.infer.targets import Target
 from bayesjoint.posterior.arviz_seam import pareto_smooth
+from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["PROPOSALS", "check_request", "finished", "k_threshold", "largest", "resampled", "values_of", "weighed"]
+__all__ = ["PROPOSALS", "check_request", "densities", "finished", "largest", "resampled", "values_of", "weighed"]
 
 PROPOSALS = 4
 """Proposals for each draw kept."""
@@ -53,7 +54,7 @@ def weighed(
     weights : ndarray, shape (s,)
         Pareto-smoothed, of sum 1.
     info : dict
-        ``k_hat``, its threshold, the importance weights' effective sample size.
+        ``k_hat``, its threshold, the importance weights' effective sample size, the log evidence.
     """
     z, log_q = _wrapped(target, y, log_q, density)
     lp = np.empty(len(z))
@@ -63,6 +64,7 @@ def weighed(
     lp = np.where(np.isfinite(lp), lp, -np.inf)
     weights, k_hat = pareto_smooth(lp - log_q)
     info = {"k_hat": k_hat, "k_threshold": k_threshold(len(z)), "importance_ess": float(1 / (weights**2).sum()), "marginalize": target.word}
+    info |= note(target.scene, lp - log_q)
     return z, lp, weights, info
 
 
@@ -102,17 +104,25 @@ def finished(target: Target, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.
 
 
 @torch.no_grad()
+def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Log density of each flat draw, shape (s,), and its log likelihood by image, shape (s, images)."""
+    lp, ll = np.empty(len(z)), np.empty((len(z), len(scene.images)))
+    with few_threads(largest(scene)):
+        for k, row in enumerate(z):
+            x = torch.as_tensor(row, dtype=scene.dtype).to(scene.device)
+            by_image = scene.log_likelihood(x)
+            ll[k] = by_image.cpu().double().numpy()
+            lp[k] = float(by_image.sum() + scene.log_prior(x))
+    return np.where(np.isfinite(lp), lp, -np.inf), ll
+
+
+@torch.no_grad()
 def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
     """Values of the sites at flat draws (s, n)."""
     out = np.empty_like(z)
     for k, row in enumerate(z):
         out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
     return out
-
-
-def k_threshold(size: int) -> float:
-    """Pareto k above which importance weights of `size` draws are not to be trusted (Vehtari et al. 2024, JMLR 25, 72)."""
-    return min(1 - 1 / math.log10(max(size, 11)), 0.7)
 
 
 def check_request(fit: Fit, draws: int, seed: int) -> None:

@@ -21,6 +21,7 @@ from bayesjoint.units import to_float
 if TYPE_CHECKING:
     from astropy.table import QTable
 
+    from bayesjoint.infer.evidence import Evidence
     from bayesjoint.posterior.posterior import Posterior
     from bayesjoint.scene.scene import Scene
 
@@ -140,6 +141,16 @@ class Fit:
             workers=workers,
             marginalize=marginalize,
         )
+
+    def log_evidence(self) -> Evidence:
+        """Log evidence by Laplace's approximation, without the error that draws give; see `bayesjoint.infer.evidence.Evidence`.
+
+        log p(maximum) + n/2 ln 2π - 1/2 ln det(hessian) in the flat coordinates, whose log density has the Jacobian in it: exact for a
+        Gaussian posterior, else as good as the posterior is Gaussian there, and the curvature Gauss and Newton's.
+        """
+        from bayesjoint.infer.evidence import laplace_evidence
+
+        return laplace_evidence(self)
 
     # -- looking at it ----------------------------------------------------------------------------------------------------
     def whitening(self) -> torch.Tensor:

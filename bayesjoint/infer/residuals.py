@@ -56,6 +56,11 @@ class Residuals:
         return cls(image.name, int(r.size), float((r**2).mean()), scatter, correlation)
 
     @property
+    def correlated(self) -> bool:
+        """Whether neighbours vary together, beyond what so many pixels can show by chance; False where that was not measured."""
+        return bool(self.correlation > 1 + max(CORRELATION, 6 / np.sqrt(max(self.pixels, 1) / BLOCK**2)))
+
+    @property
     def words(self) -> list[str]:
         """What is to be said of it; nothing where the noise is as stated, within what so many pixels can tell."""
         if not self.pixels or not np.isfinite(self.scatter):
@@ -66,7 +71,7 @@ class Residuals:
             said.append(
                 f"{self.name}: residuals scatter by {self.scatter:.2f} of the stated sigma; the errors of what it measures are {effect} by as much."
             )
-        if self.correlation > 1 + max(CORRELATION, 6 / np.sqrt(self.pixels / BLOCK**2)):
+        if self.correlated:
             said.append(
                 f"{self.name}: residuals of neighbouring pixels vary together ({BLOCK} x {BLOCK} means by {self.correlation:.2f} of what independent"
                 " pixels give): correlated noise, or light that the model misses; errors are too small by up to as much."

@@ -123,7 +123,12 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
             if clear is not None:
                 clear()
         y = y.cpu().double().numpy()
-        z, _, weights, info = weighed(target, y, log_q)
+
+        def density(y: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return final.log_prob(torch.as_tensor(y, dtype=like.dtype).to(like.device)).cpu().double().numpy()
+
+        z, _, weights, info = weighed(target, y, log_q, density)
         whole, ll, joint = finished(target, z[resampled(weights, draws, np.random.default_rng(seed))] if resample else z)
     info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + len(y)}
     info["resampled"] = bool(resample)

@@ -10,8 +10,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from scipy.special import logsumexp
 
-__all__ = ["bulk_ess", "container", "groups_of", "load_groups", "pareto_smooth", "r_hat", "save_groups", "tail_ess"]
+__all__ = ["bulk_ess", "container", "groups_of", "load_groups", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
+
+FEWEST = 25
+"""Draws below which there is no tail to smooth."""
+FLAT = 1e-9
+"""Log ratios are alike where they differ by less."""
 
 
 def _arviz() -> Any:
@@ -99,21 +105,52 @@ def tail_ess(x: np.ndarray) -> np.ndarray:
     return _diagnose("ess", x, method="tail")
 
 
+def mean_ess(x: np.ndarray) -> np.ndarray:
+    """Effective sample size of draws (chains, draws, k) for their mean."""
+    return _diagnose("ess", x, method="mean")
+
+
 def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Pareto-smoothed importance weights, summing to 1, and k-hat; inf where nothing can be weighed."""
     lw = np.asarray(log_weights, dtype=float)
     if not np.isfinite(lw).any():
         return np.full(lw.size, 1 / lw.size), float("inf")
     lw = np.where(np.isfinite(lw), lw, np.nanmin(lw[np.isfinite(lw)]) - 1e3)
-    if np.ptp(lw) < 1e-9:
-        return np.full(lw.size, 1 / lw.size), -float("inf") if lw.size else float("inf")
+    smooth, k = psis(lw[None])
+    w = np.exp(smooth[0] - np.max(smooth[0]))
+    return w / w.sum(), float(k[0])
+
+
+def psis(log_ratios: np.ndarray, r_eff: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Pareto-smoothed importance sampling of many targets at once (Vehtari et al. 2024, JMLR 25, 72).
+
+    Parameters
+    ----------
+    log_ratios : ndarray, shape (m, s)
+        Finite logarithms of the importance ratios of s draws.
+    r_eff : float
+        Effective sample size over s: how long a tail is smoothed.
+
+    Returns
+    -------
+    log_weights : ndarray, shape (m, s)
+        Smoothed, their exponentials summing to 1; ratios below the tail keep their proportions.
+    k_hat : ndarray, shape (m,)
+        -inf where all ratios are alike, inf where there are too few draws to tell.
+    """
+    lw = log_ratios - log_ratios.max(1, keepdims=True)
+    k = np.full(len(lw), np.inf if lw.shape[1] < FEWEST else -np.inf)
+    flat = (lw.min(1) > -FLAT) | (lw.shape[1] < FEWEST)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         if is_modern():
             from arviz_stats.base import array_stats
 
-            smooth, k = array_stats.psislw(lw)
-        else:
-            smooth, k = _arviz().psislw(lw)
-    w = np.exp(np.asarray(smooth) - np.max(smooth))
-    return w / w.sum(), float(np.asarray(k))
+            for i in np.flatnonzero(~flat):
+                try:  # it takes log likelihoods: minus the ratios
+                    lw[i], k[i] = array_stats.psislw(-lw[i], r_eff=r_eff)
+                except ValueError:  # a tail of equal ratios
+                    k[i] = np.inf
+        elif not flat.all():
+            lw[~flat], k[~flat] = _arviz().psislw(lw[~flat], r_eff)
+    return lw - logsumexp(lw, axis=1, keepdims=True), k

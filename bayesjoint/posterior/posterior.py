@@ -18,8 +18,13 @@ from bayesjoint.posterior.tables import circular, magnitude, meta_table
 from bayesjoint.scene.planning import BUDGET, render_errors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from astropy.table import QTable
 
+    from bayesjoint.infer.evidence import Evidence
+    from bayesjoint.posterior.check import Check
+    from bayesjoint.posterior.loo import Loo
     from bayesjoint.scene.scene import Scene
 
 __all__ = ["Posterior", "load"]
@@ -84,6 +89,11 @@ class Posterior:
         """The draws for ArviZ: an InferenceData (ArviZ 0.x) or DataTree (1.x)."""
         return seam.container(self._groups)
 
+    def add_group(self, name: str, group: xr.Dataset) -> None:
+        """Add a group to `arviz` (and to what `save` writes), in the place of any of that name."""
+        self._groups = {**self._groups, name: group}
+        self.__dict__.pop("arviz", None)
+
     @property
     def k_hat(self) -> float | None:
         """Pareto k of the importance weights against the exact density (laplace, svi), else None."""
@@ -96,6 +106,14 @@ class Posterior:
 
             raise ValueError(f"The posterior has no parameter {site!r}." + suggest(site, self.names))
         return self.theta[:, :, self.names.index(site)].ravel()
+
+    @property
+    def middle(self) -> dict[str, float]:
+        """Mean of each site, circular for angles."""
+        return {
+            n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean()))
+            for n, s in zip(self.names, self.meta["sites"], strict=True)
+        }
 
     # -- diagnostics ------------------------------------------------------------------------------------------------------
     @cached_property
@@ -186,6 +204,55 @@ class Posterior:
                     }
         return Summary(pd.DataFrame.from_dict(rows, orient="index"))
 
+    # -- how good the model is ----------------------------------------------------------------------------------------------
+    def log_evidence(self, draws: int = 4000, seed: int = 0) -> Evidence:
+        """Log evidence with its Monte-Carlo error; see `bayesjoint.infer.evidence.Evidence`.
+
+        By importance sampling for laplace and svi, whose proposals have weighed it already; for nuts by bridge sampling, which evaluates
+        the density at `draws` more places, drawn from `seed`, and needs the scene. A saved posterior keeps what was found.
+        """
+        from bayesjoint.posterior.evidence import log_evidence
+
+        return log_evidence(self, draws, seed)
+
+    def loo(self, draws: int | None = 1000, memory: float = 256) -> Loo:
+        """How well each pixel is predicted from all others: elpd, its error, p_loo, Pareto k, by image; see `bayesjoint.posterior.loo.Loo`.
+
+        Needs the scene. Of the posterior, `draws` are used (None: all), and the log likelihoods of as many pixels held at a time as fit in
+        `memory` (megabytes); the images are drawn anew for every such block.
+        """
+        from bayesjoint.posterior.loo import loo
+
+        return loo(self, draws, memory)
+
+    def pointwise_log_likelihood(self, image: str, draws: int | None = None, memory: float = 256) -> Iterator[tuple[np.ndarray, ...]]:
+        """Log likelihood of an image's unmasked pixels by draw, in blocks (rows, columns, values of shape (pixels, draws)); see `bayesjoint.posterior.pointwise.blocks`."""
+        from bayesjoint.posterior.pointwise import blocks, matched, spread
+
+        scene, theta = matched(self, "pointwise log likelihoods")
+        return blocks(scene, spread(theta, draws).reshape(-1, len(self.names)), image, memory)
+
+    def add_log_likelihood(self, memory: float = 1024) -> None:
+        """Add pointwise log likelihoods to the ArviZ group ``log_likelihood``; see `bayesjoint.posterior.predictive.add_log_likelihood`."""
+        from bayesjoint.posterior.predictive import add_log_likelihood
+
+        add_log_likelihood(self, memory)
+
+    def predictive(self, draws: int = 100, seed: int = 0, memory: float = 1024) -> dict[str, np.ndarray]:
+        """Images that the model predicts, with noise: by image name (draws, ny, nx); also the ArviZ group ``posterior_predictive``.
+
+        See `bayesjoint.posterior.predictive.predictive`. Refused where it would take more than `memory` (megabytes).
+        """
+        from bayesjoint.posterior.predictive import predictive
+
+        return predictive(self, draws, seed, memory)
+
+    def check(self, draws: int = 500, seed: int = 0) -> Check:
+        """Posterior predictive checks of each image: does the model make images like the data? See `bayesjoint.posterior.check.Check`."""
+        from bayesjoint.posterior.check import check
+
+        return check(self, draws, seed)
+
     # -- tables, plots, files --------------------------------------------------------------------------------------------
     def table(self) -> QTable:
         """One row a source: posterior means, standard deviations (``_err``), magnitudes, with units."""
@@ -207,11 +274,7 @@ class Posterior:
             raise ValueError(
                 "A posterior loaded from a file has no images to plot: load the scene with bj.Scene.load(path, images) and set post.scene."
             )
-        values = {
-            n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean()))
-            for n, s in zip(self.names, self.meta["sites"], strict=True)
-        }
-        return panels(self.scene.images, self.scene.render(values), self.scene.residuals(values))
+        return panels(self.scene.images, self.scene.render(self.middle), self.scene.residuals(self.middle))
 
     def save(self, path: Any) -> None:
         """Write the posterior as netCDF, for `bayesjoint.load`, ArviZ and xarray."""

@@ -94,6 +94,18 @@ class ImageLikelihood:
         """Log likelihood of the image, with all constants."""
         return _Fused.apply(full, self) if len(self.lengths) else self._plain(full)
 
+    @torch.no_grad()
+    def pointwise(self, full: torch.Tensor) -> torch.Tensor:
+        """Log likelihood of each pixel, with all constants, shape (ny, nx); 0 where masked. They sum to `log_prob`."""
+        sigma = self.sigma if self.scale is None else self.sigma * full[self.scale]
+        t = ((self.model(full) - self.raw) / sigma).square()
+        return torch.where(self.valid, self.noise.const - self.noise.energy(t) - torch.log(sigma), 0.0)
+
+    def draw_noise(self, full: torch.Tensor, rng: np.random.Generator) -> np.ndarray:
+        """Noise of one realisation of the image at these values, in image units, shape (ny, nx); masked pixels have theirs too."""
+        scale = 1.0 if self.scale is None else float(full[self.scale])
+        return self.noise.draw(rng, self.image.shape) * self.image.sigma * scale
+
     def _plain(self, full: torch.Tensor) -> torch.Tensor:
         r = (self.renderer.image(*self._split(full)) - self.data) * self.weight
         t = r.square() if self.scale is None else (r / full[self.scale]).square()

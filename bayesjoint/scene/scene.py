@@ -237,8 +237,9 @@ class Scene:
 
     def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
         """Images like the scene's, with the model at `values` and noise of each image's kind drawn from `seed`."""
-        rng, models, sigma = np.random.default_rng(seed), self.render(values), self._sigma(values)
-        return [im.replace(data=models[im.name] + self.noise[im.name].draw(rng, im.shape) * sigma[im.name]) for im in self.images]
+        rng, full = np.random.default_rng(seed), self.full(self.vector(values)).detach()
+        with torch.no_grad():
+            return [t.image.replace(data=t.model(full).cpu().numpy().astype(float) + t.draw_noise(full, rng)) for t in self.likelihoods]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
     def _like(

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch.distributions import constraints
 
-__all__ = ["Angle", "AxisRatio", "recast"]
+__all__ = ["Angle", "AxisRatio", "is_proper", "recast"]
 
 
 class AxisRatio(dist.TorchDistribution):
@@ -75,6 +75,15 @@ class Angle(dist.TorchDistribution):
     def expand(self, batch_shape: Any, _instance: Any = None) -> Angle:
         """Expand, as every Pyro distribution does."""
         return Angle(self.period.expand(batch_shape), validate_args=False)
+
+
+def is_proper(prior: Any) -> bool:
+    """Whether a distribution integrates to 1: not `ImproperUniform`, and no density masked away. A class of the user's own is taken at its word."""
+    mask = getattr(prior, "_mask", True)
+    if type(prior).__name__ == "ImproperUniform" or not (bool(mask.all()) if isinstance(mask, torch.Tensor) else bool(mask)):
+        return False
+    inner = getattr(prior, "base_dist", None)
+    return inner is None or is_proper(inner)
 
 
 def recast(prior: Any, dtype: torch.dtype, device: torch.device) -> Any:
