@@ -3,7 +3,8 @@ r"""Chart: the map between the flat unconstrained vector z and the sites' values
 Sites on the whole line are themselves; positive ones are exponentials. An axis ratio and position angle that both have their
 default priors share the ellipticity plane :math:`e = -\ln q\,(\cos 2\,\mathrm{pa}, \sin 2\,\mathrm{pa})`, where a round galaxy is an
 ordinary point; the size of such a source is then carried by :math:`\ln(r_\mathrm{eff} \sqrt q)`, which (unlike the semi-major axis)
-is smooth there (what is left is a cone in the prior of the semi-major axis, of slope below 1). All other priors are mapped by `torch.distributions.biject_to` of their support.
+is smooth there (what is left is a cone in the prior of the semi-major axis, of slope below 1). Intervals are mapped by the Normal's distribution
+function, all other priors by `torch.distributions.biject_to` of their support.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch.distributions import Distribution, LogNormal, Normal, biject_to
+from torch.distributions import Distribution, LogNormal, Normal
 from torch.distributions.transforms import ExpTransform, identity_transform
 
 from bayesjoint.scalar import columns_of
 from bayesjoint.scene.layout import Layout, Site
-from bayesjoint.sky.priors import Angle, AxisRatio, recast
+from bayesjoint.sky.priors import Angle, AxisRatio, line_to, recast
 
 __all__ = ["Chart"]
 
@@ -55,7 +56,7 @@ class Chart:
                 normal[[i, k]], scale[[i, k]] = True, float(self.sites[k].prior.scale)
                 const -= 2 * math.log(scale[i])
                 continue
-            transform = biject_to(prior.support)
+            transform = line_to(prior.support)
             if isinstance(prior, Angle):
                 angle[i] = True
                 const -= math.log(float(prior.period))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import pyro.distributions as dist
 import torch
-from torch.distributions import constraints
+from torch.distributions import biject_to, constraints
 
-__all__ = ["Angle", "AxisRatio", "is_proper", "recast"]
+__all__ = ["Angle", "AxisRatio", "Probit", "is_proper", "line_to", "recast"]
 
 
 class AxisRatio(dist.TorchDistribution):
@@ -84,6 +85,46 @@ def is_proper(prior: Any) -> bool:
         return False
     inner = getattr(prior, "base_dist", None)
     return inner is None or is_proper(inner)
+
+
+class Probit(torch.distributions.Transform):
+    """The whole line to an interval by the Normal's distribution function.
+
+    Where data press against an end, the density falls off there as a Normal's, and not, as with a logistic, as slowly as an exponential
+    on one side of a steep wall, which samplers cannot follow.
+
+    Parameters
+    ----------
+    low, high : tensor
+        Ends of the interval.
+    """
+
+    domain, bijective, sign = constraints.real, True, 1
+
+    def __init__(self, low: Any, high: Any) -> None:
+        super().__init__()
+        self.low, self.high = torch.as_tensor(low), torch.as_tensor(high)
+
+    @property
+    def codomain(self) -> Any:
+        """The interval."""
+        return constraints.interval(self.low, self.high)
+
+    def _call(self, x: torch.Tensor) -> torch.Tensor:
+        return self.low + (self.high - self.low) * torch.special.ndtr(x)
+
+    def _inverse(self, y: torch.Tensor) -> torch.Tensor:
+        return torch.special.ndtri((y - self.low) / (self.high - self.low))
+
+    def log_abs_det_jacobian(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Log of the slope."""
+        return torch.log(self.high - self.low) - 0.5 * x * x - 0.5 * math.log(2 * math.pi)
+
+
+def line_to(support: Any) -> torch.distributions.Transform:
+    """The transform from the whole line to a support."""
+    low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+    return biject_to(support) if low is None or high is None else Probit(low, high)
 
 
 def recast(prior: Any, dtype: torch.dtype, device: torch.device) -> Any:
