@@ -13,12 +13,14 @@ from bayesjoint.sky.extended import Extended
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["others", "suspects"]
+__all__ = ["blended", "others", "suspects"]
 
 FAR = 3.5
 """Widths of its prior from the prior's middle, beyond which a shape is suspect."""
 SMALL = 0.1
 """Half-light radius in pixels below which nothing tells a galaxy from a point."""
+TOLD_APART = -0.999
+"""Correlation of two fluxes below which only their sum is known."""
 TRIES = ((1.0, 0.4), (4.0, 2.5), (2.0, 1.0))
 """Sérsic indices and factors on the starting size, of the other starts."""
 
@@ -87,3 +89,28 @@ def others(scene: Scene, start: Mapping[str, float], suspect: Mapping[str, str])
         if trial != dict(start) and trial not in out:
             out.append(trial)
     return out
+
+
+def blended(scene: Scene, covariance: np.ndarray) -> str:
+    """A sentence on sources whose fluxes in a band are known as a sum alone; empty where there are none.
+
+    Parameters
+    ----------
+    scene : Scene
+    covariance : ndarray, shape (n, n)
+        Of the values.
+    """
+    sd = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
+    fluxes = [(k, s) for k, s in enumerate(scene.layout.sites) if s.spec.unit == "flux"]
+    pairs = [
+        (a.name, b.name)
+        for m, (i, a) in enumerate(fluxes)
+        for j, b in fluxes[m + 1 :]
+        if a.label == b.label and covariance[i, j] / (sd[i] * sd[j]) < TOLD_APART
+    ]
+    if not pairs:
+        return ""
+    return (
+        f"The data tell the sum of {' and '.join(pairs[0])} alone{', and of others' if len(pairs) > 1 else ''}: give fluxes priors that are positive "
+        "(LogNormal), or leave a source away."
+    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bayesjoint.infer.basins import others, suspects
+from bayesjoint.infer.basins import blended, others, suspects
 from bayesjoint.infer.draws import largest, values_of
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.infer.residuals import Residuals
@@ -86,7 +86,9 @@ class Fit:
             coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
         left = scene.residuals(self.values)
         self.noise = {im.name: Residuals.of(im, left[im.name]) for im in scene.images}
-        for said in filter(None, (basins, weak, coarse, *(w for n in self.noise.values() if self.converged for w in n.words))):
+        for said in filter(
+            None, (basins, weak, blended(scene, self.covariance), coarse, *(w for n in self.noise.values() if self.converged for w in n.words))
+        ):
             self.message += " " + said
             log.warning(said)
 

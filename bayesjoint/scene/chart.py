@@ -24,6 +24,8 @@ from bayesjoint.sky.priors import Angle, AxisRatio, line_to, recast
 __all__ = ["Chart"]
 
 TINY = 1e-24
+LARGEST = 80.0
+"""Logarithm beyond which a value stays where it is: a sampler's trial may run that far, and neither 0 nor infinity can be rendered."""
 
 
 class Chart:
@@ -93,12 +95,12 @@ class Chart:
             eta = torch.sqrt(e1 * e1 + e2 * e2 + TINY)
             if len(self.size):
                 t = t.index_add(0, self.size, 0.5 * eta.index_select(0, self.size_q))
-        theta = torch.where(self.positive, torch.exp(torch.where(self.positive, t, 0.0)), t)
+        theta = torch.where(self.positive, torch.exp(torch.where(self.positive, t.clamp(-LARGEST, LARGEST), 0.0)), t)
         if self.any_angle:
             theta = torch.where(self.angle, torch.remainder(theta, 180.0), theta)
         if self.pairs:
             angle = torch.remainder(torch.rad2deg(torch.atan2(e2, e1)) / 2, 180.0)
-            theta = theta.index_copy(0, self.q, torch.exp(-eta)).index_copy(0, self.pa, angle)
+            theta = theta.index_copy(0, self.q, torch.exp(-eta.clamp(max=LARGEST))).index_copy(0, self.pa, angle)
         for i, transform in self.other:
             if transform is not None:
                 theta = theta.index_copy(0, torch.full((1,), i, device=self.device), transform(z[i : i + 1]))

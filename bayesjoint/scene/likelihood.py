@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -183,7 +184,10 @@ class _Fused(torch.autograd.Function):
         ctx.likelihood = likelihood
         if not ctx.needs_input_grad[0]:
             return likelihood._scored(full, slopes=False)[0]
-        value, grad = likelihood._scored(full)
+        try:
+            value, grad = likelihood._scored(full)
+        except (ArithmeticError, ValueError):  # of Python's floats, at values that no image has: a sampler's trial
+            value, grad = full.new_full((), -math.inf), torch.zeros_like(full)
         ctx.save_for_backward(full, grad)
         return value
 
