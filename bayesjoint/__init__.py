@@ -3,6 +3,7 @@
 Several images of one patch of sky, each on its own pixels with its own PSF, are fitted at once; a scene is a Pyro model.
 """
 
+from bayesjoint import calibrate
 from bayesjoint.images import PSF, Image
 from bayesjoint.posterior import Posterior, load
 from bayesjoint.scene import Scene
@@ -36,6 +37,6 @@ from bayesjoint.sky import (
 __all__ = [
     "PSF", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Gaussian", "GaussianRing",
     "Image", "King", "Moffat", "MultiGaussian", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
-    "Superellipse", "Truncation", "Warp", "load", "start",
+    "Superellipse", "Truncation", "Warp", "calibrate", "load", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"
