@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint bench clean
+.PHONY: demo test fast lint bench calibrate clean
 
 # the environment: made once, and again when what it is made from changes
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -39,6 +39,9 @@ bench: $(VENV)/.ready $(VENV)-astrophot/.ready $(VENV)-pysersic/.ready  ## accur
 	$(BIN)/python benchmarks/sampling.py --astrophot $(VENV)-astrophot/bin/python --pysersic $(VENV)-pysersic/bin/python
 	$(BIN)/python benchmarks/render.py --astrophot $(VENV)-astrophot/bin/python
 	$(BIN)/python benchmarks/real_fields.py
+
+calibrate: $(VENV)/.ready     ## ranks of 200 simulated truths by laplace and NUTS, and planted faults (hours); into docs/calibration.md
+	$(BIN)/python benchmarks/calibrate.py --simulations 200 --write
 
 clean:
 	rm -rf $(VENV) $(VENV)-astrophot $(VENV)-pysersic demo run build *.egg-info

@@ -3,6 +3,7 @@
 Several images of one patch of sky, each on its own pixels with its own PSF, are fitted at once; a scene is a Pyro model.
 """
 
+from bayesjoint import calibrate
 from bayesjoint.images import PSF, Image
 from bayesjoint.posterior import Posterior, compare, load
 from bayesjoint.scene import Scene, noise
@@ -37,6 +38,6 @@ from bayesjoint.sky import (
 __all__ = [
     "PSF", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Gaussian", "GaussianRing",
     "Image", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
-    "Superellipse", "Truncation", "Warp", "compare", "load", "noise", "start",
+    "Superellipse", "Truncation", "Warp", "calibrate", "compare", "load", "noise", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -325,6 +325,16 @@ class Scene:
         held = {k: v for k, v in held.items() if "[" not in k or k[k.index("[") + 1 : -1] in labels}
         return self._like(components=kept, images=kept_images, fixed=held, priors={})
 
+    def with_images(self, images: Sequence[Image] | Image) -> Scene:
+        """A scene like this on other pixels: images of the same names, in order; priors and held values stay, automatic starts are found anew."""
+        images = [images] if isinstance(images, Image) else list(images)
+        names, own = [getattr(im, "name", None) for im in images], [im.name for im in self.images]
+        if names != own:
+            raise ValueError(
+                f"with_images takes images of the scene's names, in order, {own}, and {names} came: name them with image.replace(name=...)."
+            )
+        return self._like(images=images, priors={s.name: s.prior for s in self.layout.sites})
+
     def replanned(self, values: Mapping[str, Any]) -> Scene:
         """A scene like this whose render plan is made for `values`."""
         values = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units}
