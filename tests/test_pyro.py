@@ -35,15 +35,17 @@ def agree(ours, draws):
         assert x.std() == pytest.approx(sd, rel=0.15), n
 
 
+@pytest.mark.slow
 def test_pyros_own_nuts_gives_the_same_posterior(best, ours):
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(1)
         kernel = NUTS(best.scene.model, init_strategy=init_to_value(values=tensors(best.values)))
-        mcmc = MCMC(kernel, num_samples=500, warmup_steps=150, disable_progbar=True)
+        mcmc = MCMC(kernel, num_samples=300, warmup_steps=100, disable_progbar=True)
         mcmc.run()
     agree(ours, mcmc.get_samples())
 
 
+@pytest.mark.slow
 def test_pyros_autoguide_gives_the_same_posterior(best, ours):
     with torch.random.fork_rng(), pyro.get_param_store().scope(), pyro.validation_enabled(False):
         torch.manual_seed(1)
