@@ -78,7 +78,7 @@ def _sampling(parser: argparse.ArgumentParser, draws: int) -> None:
         help="how to sample the posterior (default nuts; none: the fit alone)",
     )
     parser.add_argument("--draws", type=int, default=draws, help="draws a chain (default %(default)s)")
-    parser.add_argument("--warmup", type=int, default=200, help="warm-up steps a chain (default %(default)s)")
+    parser.add_argument("--warmup", type=int, default=100, help="warm-up steps a chain (default %(default)s)")
     parser.add_argument("--chains", type=int, default=4, help="chains (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the random numbers (default %(default)s)")
     parser.add_argument("--quiet", action="store_true", help="no progress bars, no warnings, no summary")

@@ -42,7 +42,7 @@ def test_log_likelihood_is_that_of_the_draws(post):
 
 def test_summary_and_table(post, best):
     s = post.summary()
-    assert {"mean", "sd", "q5", "q50", "q95", "r_hat", "ess_bulk", "ess_tail", "unit"} == set(s.columns)
+    assert {"mean", "sd", "q5", "q50", "q95", "r_hat", "ess_bulk", "ess_tail", "unit", "flags"} == set(s.columns)
     assert {*post.names, "galaxy.mag[g]", "galaxy.mag[i]"} == set(s.index)
     assert abs(s.loc["galaxy.mag[g]", "mean"] - (31.4 - 2.5 * np.log10(best.values["galaxy.flux[g]"]))) < 0.02
     for t in (post.table(), best.table()):

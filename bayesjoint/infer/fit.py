@@ -118,7 +118,7 @@ class Fit:
     def nuts(
         self,
         draws: int = 1000,
-        warmup: int = 200,
+        warmup: int = 100,
         chains: int = 4,
         seed: int = 0,
         *,

@@ -60,9 +60,11 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
         if max(box_shape(whole, im, jac)) < 2 * max(im.shape) + 200:
             return whole
 
+    x0, x1, y0, y1 = (0, im.shape[1], 0, im.shape[0]) if old.window is None else old.window
+
     def cost(step: int) -> float:
         box = box_shape(dataclasses.replace(plan, step=step), im, jac)
-        return float(np.prod(im.shape)) / step**2 + BOX_COST * float(np.prod(box))
+        return (x1 - x0) * (y1 - y0) / step**2 + BOX_COST * float(np.prod(box))
 
     return dataclasses.replace(plan, step=min(STEPS, key=cost))
 
