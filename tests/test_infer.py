@@ -17,12 +17,12 @@ import bayesjoint as bj
 from bayesjoint.infer.chain import STATS
 
 METHODS = {
-    "laplace": lambda best: best.laplace(draws=1500, seed=1),
-    "svi": lambda best: best.svi(draws=2000, seed=1, resample=False, progress=False),
-    "svi, resampled": lambda best: best.svi(draws=800, seed=1, progress=False),
-    "svi, lowrank": lambda best: best.svi(draws=1500, seed=1, guide="lowrank", resample=False, progress=False),
-    "svi, flow": lambda best: best.svi(draws=1500, seed=1, guide="flow", resample=False, progress=False),
-    "nuts": lambda best: best.nuts(draws=900, warmup=100, chains=2, seed=1, progress=False),
+    "laplace": lambda best: best.laplace(draws=2500, seed=1),
+    "svi": lambda best: best.svi(draws=4000, seed=1, resample=False, progress=False),
+    "svi, resampled": lambda best: best.svi(draws=2500, seed=1, progress=False),
+    "svi, lowrank": lambda best: best.svi(draws=4000, seed=1, guide="lowrank", resample=False, progress=False),
+    "svi, flow": lambda best: best.svi(draws=4000, seed=1, guide="flow", resample=False, progress=False),
+    "nuts": lambda best: best.nuts(draws=1200, warmup=100, chains=2, seed=1, progress=False),
 }
 
 
@@ -61,7 +61,7 @@ def test_samplers_reproduce_the_exact_posterior(linear, method):
     post = METHODS[method](scene.fit(progress=False))
     x = post.theta.reshape(-1, len(mean))
     sd = np.sqrt(np.diag(covariance))
-    n = 0.8 * len(x)  # effective draws, or fewer than there are
+    n = 2000  # effective draws, or fewer than there are
     assert np.abs((x.mean(0) - mean) / sd).max() < 4 / np.sqrt(n)
     assert np.abs(np.cov(x.T) / np.outer(sd, sd) - covariance / np.outer(sd, sd)).max() < 6 / np.sqrt(n)
     assert post.converged, post.reasons
@@ -72,16 +72,20 @@ def test_samplers_reproduce_the_exact_posterior(linear, method):
 @pytest.mark.slow
 def test_marginalised_samplers_agree_with_joint_ones(best):
     """Structure drawn alone, fluxes and skies exactly afterwards: the same posterior, all sites of it."""
-    x = best.laplace(1500, seed=3, marginalize=None).theta.reshape(-1, len(best.names))
+    long = best.nuts(draws=1000, warmup=100, chains=2, seed=3, progress=False)
+    x = long.theta.reshape(-1, len(best.names))
     mean, sd = x.mean(0), x.std(0)
     for post in (
-        best.nuts(draws=500, warmup=75, chains=2, seed=4, progress=False, marginalize="linear"),
+        best.nuts(draws=600, warmup=100, chains=2, seed=4, progress=False, marginalize="linear"),
         best.laplace(1200, seed=4, marginalize="linear"),
+        best.laplace(1200, seed=4, marginalize=None),
+        best.svi(1200, seed=4, marginalize="linear", progress=False),
     ):
         y = post.theta.reshape(-1, len(best.names))
-        assert np.abs((y.mean(0) - mean) / sd).max() < 0.25
-        assert np.abs(y.std(0) / sd - 1).max() < 0.2
-        assert np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max() < 0.25
+        assert post.converged, post.reasons
+        assert np.abs((y.mean(0) - mean) / sd).max() < 0.15
+        assert np.abs(y.std(0) / sd - 1).max() < 0.1
+        assert np.abs(np.corrcoef(x.T) - np.corrcoef(y.T)).max() < 0.12
         ll = post.arviz.log_likelihood["image_log_likelihood"].values.reshape(-1, 2)
         for k in (0, 500):
             z = best.scene.unconstrain(dict(zip(best.names, y[k].tolist(), strict=True)))
