@@ -34,7 +34,7 @@ def largest(scene: Scene) -> int:
 
 
 def weighed(
-    target: Target, y: np.ndarray, log_q: np.ndarray, density: Callable[[np.ndarray], np.ndarray] | None = None
+    target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
     """Weigh draws of a proposal against the target.
 
@@ -42,10 +42,10 @@ def weighed(
     ----------
     target : Target
         What is to be drawn from; it keeps what `finished` needs of each place.
-    y, log_q : ndarrays, shape (s, k) and (s,)
-        Whitened draws, and the log of the proposal's density there.
-    density : callable, optional
-        That log density, by which angles that are known but poorly are counted on the circle.
+    y : ndarray, shape (s, k)
+        Whitened draws.
+    density : callable
+        The proposal's log density (s,) at such draws; angles that are known but poorly are counted on the circle by it.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def weighed(
     info : dict
         ``k_hat``, its threshold, the importance weights' effective sample size, the log evidence.
     """
-    z, log_q = _wrapped(target, y, log_q, density)
+    z, log_q = _wrapped(target, y, density)
     lp = np.empty(len(z))
     with torch.no_grad():
         for i, row in enumerate(z):
@@ -68,22 +68,22 @@ def weighed(
     return z, lp, weights, info
 
 
-def _wrapped(target: Target, y: np.ndarray, log_q: np.ndarray, density: Callable[[np.ndarray], np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+def _wrapped(target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Flat coordinates with angles within half a turn of the centre, and the proposal's density there, all turns together."""
     center, lower = target.center.cpu().double().numpy(), target.lower.cpu().double().numpy()
-    log_q = log_q - np.log(np.diag(lower)).sum()
+    scale = np.log(np.diag(lower)).sum()
     z = center + y @ lower.T
     widths = np.sqrt((lower**2).sum(1)) / PERIOD
     wide = [i for i in target.angles if widths[i] > NARROW]
-    if density is None or not wide:
-        return z, log_q
+    if not wide:
+        return z, density(y) - scale
     z[:, wide] = center[wide] + (z[:, wide] - center[wide] + PERIOD / 2) % PERIOD - PERIOD / 2
     turns = []
     for many in itertools.product(*(range(-n, n + 1) for n in (min(int(np.ceil(4 * widths[i])) + 1, 8) for i in wide))):
         shift = np.zeros_like(center)
         shift[wide] = np.multiply(many, PERIOD)
         turns.append(density(np.linalg.solve(lower, (z + shift - center).T).T))
-    return z, logsumexp(turns, axis=0) - np.log(np.diag(lower)).sum()
+    return z, logsumexp(turns, axis=0) - scale
 
 
 def resampled(weights: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -54,7 +54,7 @@ def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Post
     y = rng.standard_normal((size, k)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]
     with few_threads(largest(fit.scene)), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        z, _, weights, info = weighed(target, y, student_t(y), student_t)
+        z, _, weights, info = weighed(target, y, student_t)
         theta, ll, lp = finished(target, z[resampled(weights, draws, rng)])
     info |= {"sampler": "laplace", "seed": int(seed), "proposals": size, "evaluations": size}
     return Posterior.of(fit.scene, theta[None], ll[None], {"lp": lp[None]}, info)

@@ -8,10 +8,11 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.infer import SVI, TraceMeanField_ELBO
+from pyro.infer import SVI, Trace_ELBO
+from torch.distributions import constraints
 
 from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
-from bayesjoint.infer.guides import GUIDES, Guide
+from bayesjoint.infer.guides import GUIDES, Guide, Particle
 from bayesjoint.infer.targets import target_of
 from bayesjoint.threads import few_threads
 
@@ -31,9 +32,8 @@ PROBES = 256
 def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_steps: int, progress: bool, marginalize: str | None) -> Posterior:
     """Fit a guide to the posterior by Pyro's SVI, started at the maximum and its covariance, and draw from it.
 
-    The unit Normal in whitened coordinates is written as the prior, whose divergence from a Normal guide is known in closed form;
-    what is left to the draws is how far the posterior departs from it, so that for a nearly Gaussian posterior the gradient
-    has next to no noise. Draws come in mirrored pairs. The steps end when the guide, averaged over each block of them, no longer moves.
+    The gradient has no noise where the guide is the posterior (see `bayesjoint.infer.guides.Particle`), and draws come in mirrored pairs.
+    The steps end when the guide, averaged over each block of them, no longer moves.
 
     Parameters
     ----------
@@ -76,19 +76,17 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
         torch.manual_seed(seed)
         family: Guide = GUIDES[guide](k, like.dtype, like.device)
         probe = torch.randn(PROBES, family.noise, dtype=like.dtype).to(like.device)
-        unit = torch.eye(k, dtype=like.dtype, device=like.device)
 
         def model() -> None:
-            y = pyro.sample("y", dist.MultivariateNormal(torch.zeros_like(like), scale_tril=unit))
-            base = -0.5 * (y * y).sum() - 0.5 * k * np.log(2 * np.pi)
-            pyro.factor("posterior", target.log_density(target.flat(y)) - base)
+            y = pyro.sample("y", dist.ImproperUniform(constraints.real_vector, (), (k,)))
+            pyro.factor("posterior", target.log_density(target.flat(y)))
             target.forget()
 
         def pyro_guide() -> None:
             pyro.module("guide", family)
-            pyro.sample("y", family.distribution(mirror))
+            pyro.sample("y", Particle(family, mirror))
 
-        engine = SVI(model, pyro_guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=TraceMeanField_ELBO(num_particles=2))
+        engine = SVI(model, pyro_guide, pyro.optim.Adam({"lr": rate, "betas": (0.9, 0.99)}), loss=Trace_ELBO(num_particles=2))
         before: torch.Tensor | None = None
         with tqdm(total=max_steps, desc="SVI", disable=not progress, leave=False) as bar:
             while steps < max_steps and not settled:
@@ -115,20 +113,14 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
                     for optimiser in engine.optim.optim_objs.values():
                         for group in optimiser.param_groups:
                             group["lr"] = rate
-        with torch.no_grad():
-            final = family.distribution()
-            y = final.sample((PROPOSALS * draws if resample else draws,))
-            log_q = final.log_prob(y).cpu().double().numpy()
-            clear = getattr(final, "clear_cache", None)
-            if clear is not None:
-                clear()
-        y = y.cpu().double().numpy()
 
         def density(y: np.ndarray) -> np.ndarray:
             with torch.no_grad():
-                return final.log_prob(torch.as_tensor(y, dtype=like.dtype).to(like.device)).cpu().double().numpy()
+                return family(torch.as_tensor(y, dtype=like.dtype).to(like.device)).cpu().double().numpy()
 
-        z, _, weights, info = weighed(target, y, log_q, density)
+        with torch.no_grad():
+            y = family.draw(PROPOSALS * draws if resample else draws).cpu().double().numpy()
+        z, _, weights, info = weighed(target, y, density)
         whole, ll, joint = finished(target, z[resampled(weights, draws, np.random.default_rng(seed))] if resample else z)
     info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + len(y)}
     info["resampled"] = bool(resample)
