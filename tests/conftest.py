@@ -20,6 +20,13 @@ def data():
     return DATA
 
 
+def differences(f, x, h=1e-5):
+    """Slope of a scalar function by central differences in each coordinate."""
+    with torch.no_grad():
+        steps = h * torch.eye(len(x), dtype=x.dtype)
+        return torch.stack([(f(x + s) - f(x - s)) / (2 * h) for s in steps])
+
+
 TRUTH = {
     "galaxy.x": 0.3,
     "galaxy.y": -0.2,

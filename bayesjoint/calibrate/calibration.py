@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +13,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from bayesjoint.calibrate.simulation import LIKELIHOOD, Outcome
-from bayesjoint.posterior.arviz_seam import load_groups, save_groups
+from bayesjoint.posterior.arviz_seam import load_kind, save_groups
 
 __all__ = ["Calibration"]
 
@@ -141,15 +140,7 @@ class Calibration:
         ValueError
             If it holds no calibration of ours.
         """
-        if not pathlib.Path(path).is_file():
-            raise FileNotFoundError(f"There is no file {str(path)!r} to load a calibration from.")
-        try:
-            groups = load_groups(path)
-        except OSError as e:
-            raise OSError(f"{str(path)!r} cannot be read as netCDF: {e}") from e
-        data = groups.get("calibration", xr.Dataset())
-        if data.attrs.get("bayesjoint") != "calibration" or int(data.attrs.get("version", 0)) != 1:
-            raise ValueError(f"{str(path)!r} holds no calibration written by this version of bayesjoint.")
+        data = load_kind(path, "calibration")["calibration"]
         arrays = {k: data[k].values for k in ("ranks", "draws", "jitter", "truths", "ess", "k_hat")}
         names = tuple(str(n) for n in data["quantity"].values)
         return cls(names, **arrays, reasons=tuple(json.loads(data.attrs["reasons"])), info=json.loads(data.attrs["info"]))

@@ -33,9 +33,7 @@ def largest(scene: Scene) -> int:
     return max(im.data.size for im in scene.images)
 
 
-def weighed(
-    target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+def weighed(target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
     """Weigh draws of a proposal against the target.
 
     Parameters
@@ -110,9 +108,9 @@ def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with few_threads(largest(scene)):
         for k, row in enumerate(z):
             x = torch.as_tensor(row, dtype=scene.dtype).to(scene.device)
-            by_image = scene.log_likelihood(x)
+            by_image, prior = scene.log_parts(x)
             ll[k] = by_image.cpu().double().numpy()
-            lp[k] = float(by_image.sum() + scene.log_prior(x))
+            lp[k] = float(by_image.sum() + prior)
     return np.where(np.isfinite(lp), lp, -np.inf), ll
 
 

@@ -130,7 +130,7 @@ class Particle(dist.TorchDistribution):
     every draw where the two densities agree (Roeder, Wu & Duvenaud 2017, arXiv:1703.09194). Every second draw mirrors the one before.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012
+    arg_constraints: dict[str, constraints.Constraint] = {}
     has_rsample = True
 
     def __init__(self, guide: Guide, kept: list[torch.Tensor]) -> None:

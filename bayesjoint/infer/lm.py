@@ -102,8 +102,7 @@ def chord(scene: Scene, state: State, prior: bool) -> State | None:
     """A Newton step by the precision at hand, and the gradient where it leads; None where that gains less than a tenth of what is left."""
     trial = state.z + solve(state.precision, state.gradient, 0.0)
     x = trial.detach().clone().requires_grad_(True)
-    likelihood = scene.log_likelihood(x).sum()
-    value = likelihood + scene.log_prior(x) if prior else likelihood
+    value = scene.log_density(x) if prior else scene.log_likelihood(x).sum()
     (gradient,) = torch.autograd.grad(value, x)
     new = State(trial, float(value.detach()), state.chi2, gradient, state.precision)
     fell = decrement(new) < 0.1 * decrement(state) and new.log_density >= state.log_density - 1e-10 * abs(state.log_density)

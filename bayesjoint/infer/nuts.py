@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["nuts"]
 
+SAME = 0.01
+"""Distance in sigma up to which two fits found the same maximum."""
+
 
 def nuts(
     fit: Fit,
@@ -70,7 +73,7 @@ def nuts(
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
-    scene, target = fit.scene, target_of(fit, marginalize)
+    scene, word = fit.scene, target_of(fit.scene, fit.z, fit.z_covariance, marginalize).word
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(chains, cores) if workers is None else max(1, int(workers))
     if scene.device.type != "cpu":
@@ -78,10 +81,16 @@ def nuts(
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, fit, warmup, seed, target_accept, target.word)
+        run = _claim(
+            folder,
+            fit,
+            {"seed": int(seed), "warmup": int(warmup), "target_accept": target_accept, "marginalize": word},
+            max(1, cores // min(chains, cores)),
+        )
+        z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
+        target = target_of(scene, z, covariance, marginalize)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
-        threads = max(1, cores // min(chains, cores))  # the same wherever a chain runs: sums in another order would change its draws
-        tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), threads) for c in range(chains)]
+        tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), run["threads"]) for c in range(chains)]
         _run(tasks, workers, progress)
         rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
     n, i = len(scene.names), len(scene.images)
@@ -94,32 +103,39 @@ def nuts(
         "seed": int(seed),
         "warmup": int(warmup),
         "gradients": int(stats["n_steps"].sum() + warm.sum()),
-        "marginalize": marginalize or "",
+        "marginalize": word,
     }
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
 
 
-def _claim(folder: pathlib.Path, fit: Fit, warmup: int, seed: int, target: float, marginalize: str) -> None:
-    """Refuse to go on in a folder that belongs to another run."""
-    run = {
+def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int) -> dict[str, Any]:
+    """What the run in this folder was begun with; a folder that belongs to another run is refused.
+
+    Chains whiten by the maximum that they began with, and in as many threads: a fit repeated elsewhere may differ in its last digits, and
+    sums in another order would change the draws.
+    """
+    run = options | {
         "names": list(fit.names),
-        "seed": int(seed),
-        "warmup": int(warmup),
-        "target_accept": target,
-        "marginalize": marginalize,
         "dtype": str(fit.scene.dtype),
         "images": [checksum(im) for im in fit.scene.images],
         "z": fit.z.tolist(),
+        "z_covariance": fit.z_covariance.tolist(),
+        "threads": threads,
     }
     card = folder / "run.json"
-    if card.exists():
-        old = json.loads(card.read_text())
-        differ = [k for k in run if old.get(k) != run[k]]
-        if differ:
-            raise ValueError(
-                f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one."
-            )
-    card.write_text(json.dumps(run))
+    if not card.exists():
+        card.write_text(json.dumps(run))
+        return run
+    old = json.loads(card.read_text())
+    differ = [k for k in run if k not in old or (k not in ("z", "z_covariance", "threads") and old[k] != run[k])]
+    if not differ:
+        sd = np.sqrt(np.diagonal(run["z_covariance"]))
+        differ = [n for n, a, b, s in zip(fit.names, run["z"], old["z"], sd, strict=True) if not abs(a - b) <= SAME * s]
+    if differ:
+        raise ValueError(
+            f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one."
+        )
+    return old
 
 
 def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:

@@ -67,7 +67,7 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
     check_request(fit, draws, seed)
     if guide not in GUIDES:
         raise ValueError(f"guide is to be one of {', '.join(GUIDES)}, and {guide!r} came.")
-    target = target_of(fit, marginalize)
+    target = target_of(fit.scene, fit.z, fit.z_covariance, marginalize)
     k, like = len(target), target.center
     mirror: list[torch.Tensor] = []
     losses: list[float] = []

@@ -9,7 +9,7 @@ import torch
 from bayesjoint.scene.linear import Linear, linear_sites
 
 if TYPE_CHECKING:
-    from bayesjoint.infer.fit import Fit
+    from bayesjoint.scene.scene import Scene
 
 __all__ = ["Joint", "Marginal", "Target", "target_of"]
 
@@ -19,8 +19,9 @@ class Target:
 
     Parameters
     ----------
-    fit : Fit
-        The maximum and its covariance.
+    scene : Scene
+    z, covariance : tensors, shape (n,) and (n, n)
+        The maximum of its log density and the covariance there, in the flat coordinates.
     sites : list of int
         Places of its coordinates in the flat vector of the scene.
 
@@ -36,11 +37,11 @@ class Target:
 
     word = ""
 
-    def __init__(self, fit: Fit, sites: list[int]) -> None:
-        self.scene, self.sites = fit.scene, sites
-        self.center = fit.z[sites]
-        self.lower = torch.linalg.cholesky(fit.z_covariance[sites][:, sites])
-        angle = fit.scene.chart.angle.tolist()
+    def __init__(self, scene: Scene, z: torch.Tensor, covariance: torch.Tensor, sites: list[int]) -> None:
+        self.scene, self.sites = scene, sites
+        self.center = z[sites]
+        self.lower = torch.linalg.cholesky(covariance[sites][:, sites])
+        angle = scene.chart.angle.tolist()
         self.angles = [i for i, site in enumerate(sites) if angle[site]]
         self._seen: dict[bytes, Any] = {}
 
@@ -84,12 +85,12 @@ class Target:
 class Joint(Target):
     """All sites of the scene."""
 
-    def __init__(self, fit: Fit) -> None:
-        super().__init__(fit, list(range(len(fit.names))))
+    def __init__(self, scene: Scene, z: torch.Tensor, covariance: torch.Tensor) -> None:
+        super().__init__(scene, z, covariance, list(range(len(z))))
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """See `Target.log_density`."""
-        ll, lp = self.scene.log_likelihood(z), self.scene.log_prior(z)
+        ll, lp = self.scene.log_parts(z)
         self._note(z, (ll.detach(), lp.detach()))
         return ll.sum() + lp
 
@@ -97,7 +98,7 @@ class Joint(Target):
     def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Target.finish`."""
         z = z.detach()
-        ll, lp = self._recall(z) or (self.scene.log_likelihood(z), self.scene.log_prior(z))
+        ll, lp = self._recall(z) or self.scene.log_parts(z)
         return z, ll, ll.sum() + lp
 
 
@@ -106,9 +107,9 @@ class Marginal(Target):
 
     word = "linear"
 
-    def __init__(self, fit: Fit) -> None:
-        self.linear = Linear(fit.scene, fit.scene.vector(fit.values))
-        super().__init__(fit, self.linear.rest)
+    def __init__(self, scene: Scene, z: torch.Tensor, covariance: torch.Tensor) -> None:
+        self.linear = Linear(scene, scene.chart.values(z)[0])
+        super().__init__(scene, z, covariance, self.linear.rest)
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """See `Target.log_density`."""
@@ -128,7 +129,7 @@ class Marginal(Target):
         return whole, ll, ll.sum() + self.scene.log_prior(whole)
 
 
-def target_of(fit: Fit, marginalize: str | None) -> Target:
+def target_of(scene: Scene, z: torch.Tensor, covariance: torch.Tensor, marginalize: str | None) -> Target:
     """The target that a sampler's `marginalize` names.
 
     Raises
@@ -138,15 +139,15 @@ def target_of(fit: Fit, marginalize: str | None) -> Target:
     """
     if marginalize not in (None, "auto", "linear"):
         raise ValueError(f"marginalize is to be 'linear', 'auto' or None, and {marginalize!r} came.")
-    reason = why_not(fit) if marginalize else ""
+    reason = why_not(scene) if marginalize else ""
     if reason and marginalize == "linear":
         raise ValueError(reason)
-    return Marginal(fit) if marginalize and not reason else Joint(fit)
+    return (Marginal if marginalize and not reason else Joint)(scene, z, covariance)
 
 
-def why_not(fit: Fit) -> str:
+def why_not(scene: Scene) -> str:
     """Why fluxes and skies cannot be integrated out in closed form, in a sentence; empty if they can."""
-    scene, linear = fit.scene, linear_sites(fit.scene)
+    linear = linear_sites(scene)
     other = next((name for name, n in scene.noise.items() if not n.linear), None)
     if other is not None:
         return f"Fluxes cannot be integrated out where noise is not Gaussian, and {other!r} has {scene.noise[other]!r}: leave marginalize away."

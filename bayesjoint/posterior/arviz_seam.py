@@ -5,6 +5,7 @@ Groups are plain xarray Datasets on this side; on the other they are an Inferenc
 
 from __future__ import annotations
 
+import pathlib
 import warnings
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
-__all__ = ["bulk_ess", "container", "groups_of", "load_groups", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
+__all__ = ["bulk_ess", "container", "groups_of", "load_kind", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
 
 FEWEST = 25
 """Draws below which there is no tail to smooth."""
@@ -61,8 +62,29 @@ def save_groups(groups: dict[str, xr.Dataset], path: Any) -> None:
         mode = "a"
 
 
-def load_groups(path: Any) -> dict[str, xr.Dataset]:
-    """Read groups from netCDF, into memory."""
+def load_kind(path: Any, kind: str) -> dict[str, xr.Dataset]:
+    """Read the groups of a file of ours into memory: of a `kind` that is also the name of its first group and stands in that one's attributes.
+
+    Raises
+    ------
+    OSError
+        If the file is missing or not netCDF.
+    ValueError
+        If it holds nothing of this kind, or another version.
+    """
+    if not pathlib.Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r} to load a {kind} from.")
+    try:
+        groups = _groups(path)
+    except OSError as e:
+        raise OSError(f"{str(path)!r} cannot be read as netCDF: {e}") from e
+    attrs = groups[kind].attrs if kind in groups else {}
+    if attrs.get("bayesjoint") != kind or int(attrs.get("version", 0)) != 1:
+        raise ValueError(f"{str(path)!r} holds no {kind} written by this version of bayesjoint.")
+    return groups
+
+
+def _groups(path: Any) -> dict[str, xr.Dataset]:
     import h5netcdf
 
     with h5netcdf.File(path, "r") as f:

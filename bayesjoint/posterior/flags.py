@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LEGEND", "flags"]
+__all__ = ["LEGEND", "R_HAT", "flags"]
 
 R_HAT, ESS = 1.01, 400
+"""R-hat above which chains have not mixed, and effective draws below which a quantile is not to be quoted (Vehtari et al. 2021)."""
 NEAR, PILED = 0.1, 0.03
 """A bound's neighbourhood in standard deviations, and the part of the draws there from which they pile up on it: a Normal's flank has less."""
 LOOSE = 40.0

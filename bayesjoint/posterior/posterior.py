@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from bayesjoint.posterior import arviz_seam as seam
-from bayesjoint.posterior.flags import flags
+from bayesjoint.posterior.flags import R_HAT, flags
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
 from bayesjoint.scene.planning import BUDGET, render_errors
@@ -29,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Posterior", "load"]
 
-R_HAT, ESS, E_BFMI = 1.01, 100, 0.3
+ESS, E_BFMI = 100, 0.3
+"""Effective draws a chain, and energies' Bayesian fraction of missing information, below which a verdict falls."""
 QUANTILES = {"q5": 0.05, "q50": 0.5, "q95": 0.95}
 
 
@@ -297,15 +297,8 @@ def load(path: Any) -> Posterior:
     ValueError
         If it holds no posterior of ours.
     """
-    if not pathlib.Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r} to load a posterior from.")
-    try:
-        groups = seam.load_groups(path)
-    except OSError as e:
-        raise OSError(f"{str(path)!r} cannot be read as netCDF: {e}") from e
-    attrs = groups["posterior"].attrs if "posterior" in groups else {}
-    if attrs.get("bayesjoint") != "posterior" or int(attrs.get("version", 0)) != 1:
-        raise ValueError(f"{str(path)!r} holds no posterior written by this version of bayesjoint.")
+    groups = seam.load_kind(path, "posterior")
+    attrs = groups["posterior"].attrs
     meta, info = json.loads(attrs["meta"]), json.loads(attrs["info"])
     for k in ("k_hat",):
         if isinstance(info.get(k), str):

@@ -71,7 +71,7 @@ def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor) -
         By site and constant: its place among those wanted; -1 if it is held.
     """
     local, skies = term._split(full)
-    weight = term.weight if term.scale is None else term.weight / full[term.scale]
+    weight = term.weighted(full)
     with few_threads(term.data.numel()):
         blocks, kept = term.renderer.units(local, skies, weight)
         values = torch.cat([*(v[-1:] for v in local), *skies])
@@ -116,7 +116,7 @@ def pull(term: ImageLikelihood, full: torch.Tensor, a: Amplitudes, step: torch.T
     rows = torch.nonzero(a.free)[:, 0]
     uncertain = covariance[a.site[:, None], a.site] * a.factor[:, None] * a.factor
     spread[rows[:, None], rows] = uncertain.to(spread.dtype)
-    weight = term.weight if term.scale is None else term.weight / full[term.scale]
+    weight = term.weighted(full)
     residual = total(a.blocks, -change, a.residual.clone())
     values = a.values + change
     grad = torch.zeros(len(term.factor), dtype=values.dtype, device=values.device)

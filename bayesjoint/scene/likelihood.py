@@ -82,10 +82,20 @@ class ImageLikelihood:
         """Model in image units, shape (ny, nx), with its graph."""
         return self.renderer.image(*self._split(full)) * self.unit
 
+    def weighted(self, full: torch.Tensor) -> torch.Tensor:
+        """1 / sigma of each pixel in units of the image's median sigma, 0 where masked; sigma times its `NoiseScale`."""
+        return self.weight if self.scale is None else self.weight / full[self.scale]
+
+    def _sigma(self, full: torch.Tensor) -> torch.Tensor:
+        return self.sigma if self.scale is None else self.sigma * full[self.scale]
+
+    def residual(self, full: torch.Tensor) -> np.ndarray:
+        """(data - model) / sigma, shape (ny, nx), 0 where masked; sigma times its `NoiseScale`, where there is one."""
+        return ((self.raw - self.model(full)) / self._sigma(full)).masked_fill(~self.valid, 0.0).cpu().numpy().astype(float)
+
     def distribution(self, full: torch.Tensor) -> dist.TorchDistribution:
         """Distribution of the pixels, masked ones ignored."""
-        sigma = self.sigma if self.scale is None else self.sigma * full[self.scale]
-        return self.noise.distribution(self.model(full), sigma).mask(self.valid).to_event(2)
+        return self.noise.distribution(self.model(full), self._sigma(full)).mask(self.valid).to_event(2)
 
     def _level(self, full: torch.Tensor) -> Any:
         """Log likelihood at zero residuals."""
@@ -98,7 +108,7 @@ class ImageLikelihood:
     @torch.no_grad()
     def pointwise(self, full: torch.Tensor) -> torch.Tensor:
         """Log likelihood of each pixel, with all constants, shape (ny, nx); 0 where masked. They sum to `log_prob`."""
-        sigma = self.sigma if self.scale is None else self.sigma * full[self.scale]
+        sigma = self._sigma(full)
         t = ((self.model(full) - self.raw) / sigma).square()
         return torch.where(self.valid, self.noise.const - self.noise.energy(t) - torch.log(sigma), 0.0)
 
@@ -108,14 +118,13 @@ class ImageLikelihood:
         return self.noise.draw(rng, self.image.shape) * self.image.sigma * scale
 
     def _plain(self, full: torch.Tensor) -> torch.Tensor:
-        r = (self.renderer.image(*self._split(full)) - self.data) * self.weight
-        t = r.square() if self.scale is None else (r / full[self.scale]).square()
+        t = ((self.renderer.image(*self._split(full)) - self.data) * self.weighted(full)).square()
         return self._level(full) - self.noise.energy(t).sum(dtype=torch.float64)
 
     def _scored(self, full: torch.Tensor, slopes: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Log likelihood with its gradient by the full vector, without a graph."""
         scale = None if self.scale is None else full[self.scale]
-        weight = self.weight2 if scale is None else self.weight2 / scale**2
+        weight = self.weight2 if scale is None else self.weighted(full).square()
         with few_threads(self.data.numel()):
             (energy, pull), sources, skies = self.renderer.score(*self._split(full), self.data, weight, self.noise.score, slopes=slopes)
         if not slopes:
@@ -133,7 +142,7 @@ class ImageLikelihood:
         n, m = full.shape[0], len(self.factor)
         g, h = full.new_zeros(m), full.new_zeros(m, m)
         groups = _groups(self.renderer.cells(*local), BUDGET // (2 * full.element_size()))
-        weight = self.weight if self.scale is None else self.weight / full[self.scale]
+        weight = self.weighted(full)
         residual = self.data * weight
         jac = []
         if len(groups) == 1:

@@ -63,15 +63,13 @@ class Linear:
     def __init__(self, scene: Scene, reference: torch.Tensor) -> None:
         self.scene, self.sites = scene, linear_sites(scene)
         self.rest = [i for i in range(len(scene.names)) if i not in set(self.sites)]
-        self.start = scene.unconstrain(dict(zip(scene.names, reference.detach(), strict=True))).detach()
         priors = [scene.chart.priors[i] for i in self.sites]
         double = {"dtype": torch.float64, "device": scene.device}
         self.mean, self.precision = (torch.tensor(v, **double) for v in ([float(p.loc) for p in priors], [float(p.scale) ** -2 for p in priors]))
         self.a0 = reference[self.sites].detach().double()
         self.index = torch.tensor(self.rest, dtype=torch.int64, device=scene.device)
-        at_mean = self.start.clone()
-        at_mean[self.sites] = self.mean.to(scene.dtype)
-        self.start = at_mean
+        self.start = scene.chart.unconstrain(reference.detach())
+        self.start[self.sites] = self.mean.to(scene.dtype)
 
     def embed(self, z: torch.Tensor) -> torch.Tensor:
         """The whole flat vector, of the others' z and the linear sites at their prior's mean."""

@@ -205,9 +205,14 @@ class Scene:
         z : torch.Tensor, shape (len(names),)
             In the order of `names`.
         """
+        by_image, prior = self.log_parts(z)
+        return by_image.sum() + prior
+
+    def log_parts(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The terms of `log_density`: log likelihood of each image, in the order of `images`, and log prior + log |d values / d z|."""
         theta, t = self.chart.values(z)
         full = self.full(theta)
-        return self.chart.log_prior(z, theta, t) + sum(term.log_prob(full) for term in self.likelihoods)
+        return torch.stack([term.log_prob(full) for term in self.likelihoods]), self.chart.log_prior(z, theta, t)
 
     def log_likelihood(self, z: torch.Tensor) -> torch.Tensor:
         """Log likelihood of each image, in the order of `images`."""
@@ -226,14 +231,11 @@ class Scene:
         full = self.full(self.vector(values))
         return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self.likelihoods}
 
+    @torch.no_grad()
     def residuals(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """(data - model) / sigma of each image, 0 where masked; sigma times its `NoiseScale`, where there is one."""
-        models, sigma = self.render(values), self._sigma(values)
-        return {im.name: np.where(im.valid, (im.data - models[im.name]) / sigma[im.name], 0.0) for im in self.images}
-
-    def _sigma(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        full = self.full(self.vector(values)).detach()
-        return {t.image.name: t.image.sigma * (1.0 if t.scale is None else float(full[t.scale])) for t in self.likelihoods}
+        full = self.full(self.vector(values))
+        return {t.image.name: t.residual(full) for t in self.likelihoods}
 
     def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
         """Images like the scene's, with the model at `values` and noise of each image's kind drawn from `seed`."""
@@ -365,7 +367,7 @@ class Scene:
         progress : bool
             Show a progress bar.
         """
-        from bayesjoint.infer.fit import fit
+        from bayesjoint.infer.climb import fit
 
         return fit(self, start, prior=prior, max_iterations=max_iterations, progress=progress)
 
