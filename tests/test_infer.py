@@ -143,17 +143,6 @@ def test_what_cannot_be_integrated_out_is_refused():
         heavy.svi(10, guide="full", progress=False)
 
 
-def test_an_angle_that_nothing_tells_is_drawn_on_the_circle():
-    """A round galaxy whose axis ratio has a prior of its own: its angle is the prior's, by all samplers."""
-    empty = bj.Scene([bj.Sersic("galaxy", position=(0.3, -0.2)), bj.Sky()], two_images())
-    round_ = {**TRUTH, "galaxy.q": 0.97, "galaxy.flux[g]": 4e3, "galaxy.flux[i]": 6e3}
-    galaxy = bj.Sersic("galaxy", position=(0.3, -0.2), q=dist.Beta(40.0, 1.5), n=1.5, r_eff=1.6)
-    best = bj.Scene([galaxy, bj.Sky()], empty.simulate(round_, 1)).fit(progress=False)
-    for post in (best.laplace(600, seed=1), best.svi(600, seed=1, progress=False)):
-        if post.converged:
-            assert abs(np.exp(2j * np.pi * post.draws("galaxy.pa") / 180).mean()) < 0.5
-
-
 def test_the_fit_recovers_the_truth_and_says_so(best):
     assert best.converged and "log posterior density" in best.message
     assert max(abs(best.values[k] - v) / best.errors[k] for k, v in TRUTH.items()) < 3.5
@@ -249,34 +238,3 @@ def test_a_checkpoint_keeps_the_maximum_that_it_began_with(best, tmp_path):
     assert not np.array_equal(moved, whole)  # the other maximum is what it goes on with
     with pytest.raises(ValueError, match=r"galaxy\.x"):
         nearby(0.1)
-
-
-def test_a_suspect_end_is_looked_at_from_other_starts():
-    scene = small_scene()
-    good = scene.fit(progress=False)
-    assert "starts" not in good.message
-    bad = {**scene.start, "galaxy.x": 1.5, "galaxy.y": 1.2, "galaxy.r_eff": 0.04, "galaxy.n": 6.0, "galaxy.q": 0.3}
-    lost = scene.with_plans(scene.plans, bad)  # as if the automatic start had failed
-    best = lost.fit(progress=False)
-    assert best.converged
-    assert best.log_density > good.log_density - 0.01
-    if "starts" in best.message:
-        assert "this is the best" in best.message
-    from bayesjoint.infer.basins import others, suspects
-
-    ends = {**good.values, "galaxy.r_eff": 1e-3}
-    assert "galaxy" in suspects(scene, ends, scene.start, True)
-    assert suspects(scene, good.values, scene.start, True) == {}
-    assert "did not converge" in suspects(scene, good.values, scene.start, False)["galaxy"]
-    trials = others(scene, scene.start, {"galaxy": "why"})
-    assert len(trials) == 3 and all(set(t) == set(scene.start) for t in trials)
-
-
-def test_a_flat_prior_with_an_end_is_flagged_where_draws_pile_up(best):
-    """An index held below its true value by its prior: the summary says so, and a free one is not flagged."""
-    tight = bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 1.3)), bj.Sky()], best.scene.images).fit(progress=False)
-    post = tight.nuts(draws=400, warmup=100, chains=2, seed=1, progress=False)
-    s = post.summary()
-    assert "at bound 1.3" in s.loc["galaxy.n", "flags"]
-    assert post._diagnostics["r_hat"].max() < 1.02 and not post._groups["sample_stats"]["diverging"].any()
-    assert "bound" not in "".join(best.laplace(1000, seed=1).summary()["flags"])

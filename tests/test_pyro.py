@@ -40,7 +40,7 @@ def test_pyros_own_nuts_gives_the_same_posterior(best, ours):
     with torch.random.fork_rng(), pyro.validation_enabled(False):
         torch.manual_seed(1)
         kernel = NUTS(best.scene.model, init_strategy=init_to_value(values=tensors(best.values)))
-        mcmc = MCMC(kernel, num_samples=300, warmup_steps=100, disable_progbar=True)
+        mcmc = MCMC(kernel, num_samples=1000, warmup_steps=150, disable_progbar=True)
         mcmc.run()
     agree(ours, mcmc.get_samples())
 

@@ -82,7 +82,14 @@ class Fit:
         self.chi2 = self.history[-1]["chi2"] = float(sum((r**2).sum() for r in left.values()))  # a last step by the old precision did not sum it
         self.noise = {im.name: Residuals.of(im, left[im.name]) for im in scene.images}
         for said in filter(
-            None, (basins, weak, blended(scene, self.covariance), coarse, *(w for n in self.noise.values() if self.converged for w in n.words))
+            None,
+            (
+                basins,
+                weak,
+                blended(scene, self.values, self.covariance),
+                coarse,
+                *(w for n in self.noise.values() if self.converged for w in n.words),
+            ),
         ):
             self.message += " " + said
             log.warning(said)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.scene.alike import alike
 from bayesjoint.sky.components import Source
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
     return {
         "sites": sites,
         "sources": sources,
+        "alike": alike(scene),
         "bands": bands,
         "images": [im.name for im in scene.images],
         "image_bands": [im.band for im in scene.images],

@@ -14,6 +14,7 @@ from bayesjoint.posterior import arviz_seam as seam
 from bayesjoint.posterior.flags import R_HAT, flags
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
+from bayesjoint.scene.alike import meeting
 from bayesjoint.scene.planning import BUDGET, render_errors
 
 if TYPE_CHECKING:
@@ -164,6 +165,13 @@ class Posterior:
             said.append(
                 f"Far from the maximum the model is drawn too coarsely in {', '.join(coarse)}: fit again on a plan made there, scene.replanned(values)."
             )
+        if self.meta.get("alike"):
+            x = self.theta.reshape(-1, len(self.names))
+            for pair, distance in meeting(self.meta["alike"], self.names, x.mean(0), np.atleast_2d(np.cov(x.T))):
+                said.append(
+                    f"{pair} have the same priors and lie {distance:.1f} sigma apart: the posterior has another mode with their names exchanged, "
+                    "which runs into this one, and neither's mean has a meaning; give them priors that tell them apart."
+                )
         if self.info.get("settled") is False:
             said.append("SVI had not settled when its steps ran out: raise max_steps.")
         return said
