@@ -8,6 +8,7 @@ import torch
 from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
+from bayesjoint.scene.density import score
 
 F64 = torch.float64
 
@@ -53,6 +54,32 @@ def test_flat_density_is_the_pyro_density_plus_the_jacobian(priors, scene):
         x = z.clone().requires_grad_(True)
         (g,) = torch.autograd.grad(made.log_density(x), x)
         assert torch.isfinite(g).all()
+
+
+@pytest.mark.parametrize("priors", CHARTS.values(), ids=CHARTS.keys())
+def test_the_gradient_of_one_pass_is_that_of_the_operations_one_by_one(priors, scene):
+    """Also far out, where logarithms are held, and at a round galaxy."""
+    made = bj.Scene([bj.Sersic("galaxy", **priors), bj.Sky()], scene.images)
+    rng = np.random.default_rng(2)
+    near = made.unconstrain({k: v for k, v in TRUTH.items() if k in made.names})
+    round_ = near.clone()
+    round_[[made.names.index(f"galaxy.{k}") for k in ("q", "pa") if f"galaxy.{k}" in made.names]] = 0.0
+    for z in (near, near + 0.3 * torch.as_tensor(rng.standard_normal(len(near))), 100 * torch.as_tensor(rng.standard_normal(len(near))), round_):
+        x = z.clone().requires_grad_(True)
+        theta, t = made.chart.values(x)
+        g = torch.as_tensor(rng.standard_normal(len(near)))
+        lp = made.chart.log_prior(x, theta, t)
+        if not torch.isfinite(lp):
+            continue
+        (want,) = torch.autograd.grad((theta @ g) + lp, x)
+        values, prior, pull = made.chart.scored(z)
+        assert torch.allclose(values, theta, rtol=1e-14, atol=0) and float(prior) == pytest.approx(number(lp), rel=1e-13)
+        assert torch.allclose(pull(g), want.nan_to_num(0.0), rtol=1e-10, atol=1e-12 * float(want.nan_to_num(0.0).abs().max()))
+    by_image, prior, slope = score(made, near)
+    x = near.clone().requires_grad_(True)
+    likelihoods, again = made.log_parts(x)
+    (want,) = torch.autograd.grad(likelihoods.sum() + again, x)
+    assert torch.allclose(by_image, likelihoods) and torch.allclose(prior, again) and torch.allclose(slope, want, rtol=1e-10)
 
 
 def test_gradient_and_second_derivative(scene):

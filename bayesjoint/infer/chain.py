@@ -1,8 +1,7 @@
-"""Chain: one Markov chain of Pyro's NUTS kernel, whose draws and state are written down as they come."""
+"""Chain: one Markov chain of Pyro's NUTS kernel, whose draws are written down as they come: each with all that the next one needs."""
 
 from __future__ import annotations
 
-import io
 import os
 import pathlib
 from dataclasses import dataclass
@@ -36,18 +35,13 @@ class ChainTask:
 
     @property
     def rows(self) -> pathlib.Path:
-        """File of finished draws, float64 rows of (z, log likelihoods, stats)."""
+        """File of finished draws, float64 rows of (z, log likelihoods, stats, whitened coordinates)."""
         return pathlib.Path(self.folder) / f"chain_{self.chain}.rows"
-
-    @property
-    def state(self) -> pathlib.Path:
-        """File with the state after the last finished draw."""
-        return pathlib.Path(self.folder) / f"chain_{self.chain}.npz"
 
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return len(self.target.scene.names) + len(self.target.scene.images) + len(STATS)
+        return len(self.target.scene.names) + len(self.target.scene.images) + len(STATS) + len(self.target)
 
     def done(self) -> int:
         """Draws finished so far."""
@@ -105,53 +99,44 @@ def _run_chain(task: ChainTask) -> None:
         return torch.where(torch.isfinite(value), value, torch.full_like(value, float("inf")))
 
     with torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
-        torch.manual_seed(task.seed)
-        saved = _read_state(task)
-        if saved is None:
+        last = _last(task)
+        _seed(task, 0)
+        if last is None:
             y = 0.5 * torch.randn(len(target), dtype=like.dtype).to(like.device)
             kernel, warmup = _kernel(potential, task.target_accept, 1.0, adapt=task.warmup > 0), task.warmup
-            first, warmup_steps = 0, 0
             task.rows.write_bytes(b"")
         else:
-            y = torch.as_tensor(saved["y"], dtype=like.dtype).to(like.device)
-            kernel, warmup = _kernel(potential, task.target_accept, float(saved["step_size"]), adapt=False), 0
-            first, warmup_steps = int(saved["done"]), int(saved["warmup_steps"])
-            with task.rows.open("r+b") as f:
-                f.truncate(first * 8 * task.width)
+            stats, y = last
+            kernel, warmup = _kernel(potential, task.target_accept, stats["step_size"], adapt=False), 0
         kernel.initial_params = {"y": y}
         kernel.setup(warmup)
-        if saved is not None:
-            torch.set_rng_state(torch.as_tensor(saved["rng"], dtype=torch.uint8))
         params = kernel.initial_params
         for _ in range(warmup):
             params = kernel.sample(params)
             target.settle(target.flat(params["y"]))
-        if saved is None:
-            warmup_steps = calls
+        warmup_steps = calls if last is None else stats["warmup_steps"]
         with task.rows.open("ab") as out:
-            for k in range(first, task.draws):
+            for k in range(task.done(), task.draws):
                 if os.getppid() != parent:  # whoever wanted these draws is gone
                     raise SystemExit
+                _seed(task, k + 1)
                 before, divergences = calls, len(kernel._divergences)
                 mean_accept = kernel._mean_accept_prob
                 params = kernel.sample(params)
                 t = kernel._t - warmup
                 accept = kernel._mean_accept_prob * t - (mean_accept * (t - 1) if t > 1 else 0.0)
-                place = target.flat(params["y"].detach())
+                y = params["y"].detach()
+                place = target.flat(y)
                 target.settle(place)
                 z, ll, lp = target.finish(place)
                 stats = [float(lp), kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
-                row = np.concatenate([z.cpu().double().numpy(), ll.cpu().double().numpy(), np.array(stats, dtype=float)])
-                out.write(row.tobytes())
+                out.write(np.concatenate([*(v.cpu().double().numpy() for v in (z, ll)), stats, y.cpu().double().numpy()]).tobytes())
                 out.flush()
-                _write_state(
-                    task,
-                    y=params["y"].detach().cpu().numpy(),
-                    step_size=kernel.step_size,
-                    rng=torch.get_rng_state().numpy(),
-                    done=k + 1,
-                    warmup_steps=warmup_steps,
-                )
+
+
+def _seed(task: ChainTask, draw: int) -> None:
+    """Random numbers of a draw (0 for those of the warm-up): its own, so that a chain goes on from any draw as if it had not stopped."""
+    torch.manual_seed(int(np.random.SeedSequence((task.seed, draw)).generate_state(1, np.uint64)[0] >> 1))
 
 
 def _kernel(potential: Any, target: float, step: float, adapt: bool) -> _Kernel:
@@ -160,17 +145,15 @@ def _kernel(potential: Any, target: float, step: float, adapt: bool) -> _Kernel:
     )
 
 
-def _write_state(task: ChainTask, **state: Any) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **state)
-    temporary = task.state.with_suffix(".tmp")
-    temporary.write_bytes(buffer.getvalue())
-    os.replace(temporary, task.state)
-
-
-def _read_state(task: ChainTask) -> dict[str, np.ndarray] | None:
-    if not task.state.exists() or not task.rows.exists():
+def _last(task: ChainTask) -> tuple[dict[str, float], torch.Tensor] | None:
+    """Statistics and whitened coordinates of the last finished draw; half a row behind it is cut off. None if there is none."""
+    done, target = task.done(), task.target
+    if not done:
         return None
-    with np.load(task.state, allow_pickle=False) as f:
-        saved = {k: f[k] for k in f.files}
-    return saved if int(saved["done"]) <= task.done() else None
+    with task.rows.open("r+b") as f:
+        f.truncate(done * 8 * task.width)
+        f.seek(-8 * task.width, os.SEEK_END)
+        row = np.frombuffer(f.read())
+    k = len(target)
+    stats = dict(zip(STATS, row[-k - len(STATS) : -k].tolist(), strict=True))
+    return stats, torch.tensor(row[-k:], dtype=target.center.dtype, device=target.center.device)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from bayesjoint.scene.density import Density
 from bayesjoint.scene.linear import Linear, linear_sites
 
 if TYPE_CHECKING:
@@ -90,9 +91,10 @@ class Joint(Target):
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """See `Target.log_density`."""
-        ll, lp = self.scene.log_parts(z)
-        self._note(z, (ll.detach(), lp.detach()))
-        return ll.sum() + lp
+        parts: list[torch.Tensor] = []
+        value = Density.apply(z, self.scene, parts)
+        self._note(z, tuple(parts))
+        return value
 
     @torch.no_grad()
     def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

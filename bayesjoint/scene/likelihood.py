@@ -121,6 +121,13 @@ class ImageLikelihood:
         t = ((self.renderer.image(*self._split(full)) - self.data) * self.weighted(full)).square()
         return self._level(full) - self.noise.energy(t).sum(dtype=torch.float64)
 
+    def score(self, full: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log likelihood of the image and its gradient by the full vector, without a graph."""
+        try:
+            return self._scored(full)
+        except (ArithmeticError, ValueError):  # of Python's floats, at values that no image has: a sampler's trial
+            return full.new_full((), -math.inf), torch.zeros_like(full)
+
     def _scored(self, full: torch.Tensor, slopes: bool = True) -> tuple[torch.Tensor, torch.Tensor]:
         """Log likelihood with its gradient by the full vector, without a graph."""
         scale = None if self.scale is None else full[self.scale]
@@ -193,10 +200,7 @@ class _Fused(torch.autograd.Function):
         ctx.likelihood = likelihood
         if not ctx.needs_input_grad[0]:
             return likelihood._scored(full, slopes=False)[0]
-        try:
-            value, grad = likelihood._scored(full)
-        except (ArithmeticError, ValueError):  # of Python's floats, at values that no image has: a sampler's trial
-            value, grad = full.new_full((), -math.inf), torch.zeros_like(full)
+        value, grad = likelihood.score(full)
         ctx.save_for_backward(full, grad)
         return value
 

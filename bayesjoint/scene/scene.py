@@ -16,6 +16,7 @@ from bayesjoint.log import log
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.chart import Chart
 from bayesjoint.scene.checks import check, named, overlap, sharp_psfs
+from bayesjoint.scene.density import Density
 from bayesjoint.scene.layout import build, suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
 from bayesjoint.scene.noise import Noise, by_image
@@ -205,8 +206,7 @@ class Scene:
         z : torch.Tensor, shape (len(names),)
             In the order of `names`.
         """
-        by_image, prior = self.log_parts(z)
-        return by_image.sum() + prior
+        return Density.apply(z, self, [])
 
     def log_parts(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The terms of `log_density`: log likelihood of each image, in the order of `images`, and log prior + log |d values / d z|."""

@@ -1,0 +1,49 @@
+"""Density: a scene's log density with its gradient from one pass, which autograd takes as one step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["Density", "score"]
+
+
+def score(scene: Scene, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Log likelihood of each image, log prior (with its Jacobian), and the gradient of their sum by z; no graph is made."""
+    theta, prior, pull = scene.chart.scored(z)
+    full = scene.full(theta)
+    by_image, slope = [], torch.zeros_like(theta)
+    for term in scene.likelihoods:
+        value, grad = term.score(full)
+        by_image.append(value)
+        slope += grad[: len(theta)]
+    return torch.stack(by_image), prior, pull(slope)
+
+
+class Density(torch.autograd.Function):
+    """`Scene.log_density`; what it is the sum of is left in `parts`. It differentiates twice through the operations one by one."""
+
+    @staticmethod
+    def forward(ctx: Any, z: torch.Tensor, scene: Scene, parts: list[torch.Tensor]) -> torch.Tensor:
+        """See `torch.autograd.Function`."""
+        ctx.scene = scene
+        if ctx.needs_input_grad[0]:
+            by_image, prior, slope = score(scene, z)
+            ctx.save_for_backward(z, slope)
+        else:
+            by_image, prior = scene.log_parts(z)
+        parts += [by_image, prior]
+        return by_image.sum() + prior
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        """See `torch.autograd.Function`."""
+        z, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            by_image, prior = ctx.scene.log_parts(z)
+            return torch.autograd.grad(by_image.sum() + prior, z, grad, create_graph=True)[0], None, None
+        return grad * slope, None, None
