@@ -1,7 +1,9 @@
 """Calibration of a two-band scene: ranks of truths by laplace and NUTS, at high and low signal-to-noise, and with faults planted.
 
-usage: python benchmarks/calibrate.py [--simulations N] [--sampler laplace nuts] [--snr high low] [--faults none sigma psf flux]
-                                      [--write] [--resume] [--workers N]
+usage: python benchmarks/calibrate.py [--simulations N] [--sampler laplace nuts] [--snr high low] [--priors lognormal normal]
+                                      [--faults none sigma psf flux] [--write] [--resume] [--workers N]
+
+With Normal priors on fluxes both samplers integrate fluxes and skies out; with LogNormal ones laplace integrates the skies out, nuts nothing.
 
 --write puts the table into docs/calibration.md and the picture beside it; --resume takes runs that build/calibrate holds already.
 """
@@ -21,22 +23,8 @@ RUNS, PAGE, PICTURE = ROOT / "build" / "calibrate", ROOT / "docs" / "calibration
 BEGIN, END = "<!-- results: begin -->", "<!-- results: end -->"
 SNR = {"high": 350.0, "low": 24.0}
 FAULTS = {"none": "none", "sigma": "noise σ × 1.1", "psf": "PSF FWHM × 1.1", "flux": "flux × 1.1"}
-COLUMNS = (
-    "S/N",
-    "sampler",
-    "fault",
-    "failed",
-    "doubtful",
-    "least uniform p",
-    "mean square",
-    "p",
-    "T²",
-    "p",
-    "coverage 50, 80, 95 %",
-    "calibrated",
-    "first 40",
-    "s",
-)
+SEEDS = {"high": 1, "low": 2}
+COLUMNS = ("S/N", "sampler", "fluxes' priors", "fault", "failed", "doubtful", "least uniform p", "mean square", "T²", "log likelihood", "coverage", "calibrated", "first 40", "s")  # fmt: skip
 
 
 def images(fwhm=1.0, sigma=1.0):
@@ -48,11 +36,11 @@ def images(fwhm=1.0, sigma=1.0):
     ]
 
 
-def scene(snr, **factors):
+def scene(snr, priors="lognormal", **factors):
     """A Sérsic galaxy and a sky; `snr` is the root of the sum of (model / noise)² of the g image at the priors' medians (0.69 of it in i)."""
 
     def made(flux):
-        place, flux = dist.Normal(0.0, 0.3), dist.LogNormal(math.log(flux), 0.25)
+        place, flux = dist.Normal(0.0, 0.3), dist.LogNormal(math.log(flux), 0.25) if priors == "lognormal" else dist.Normal(flux, 0.25 * flux)
         n, size = dist.LogNormal(math.log(1.5), 0.35), dist.LogNormal(math.log(1.2), 0.3)
         components = [bj.Sersic("galaxy", x=place, y=place, n=n, r_eff=size, flux=flux), bj.Sky(level=dist.Normal(0.0, 0.3))]
         return bj.Scene(components, images(**factors))
@@ -76,20 +64,60 @@ def planted(fault, snr, factor=1.1):
     return simulate
 
 
-def row(level, sampler, fault, result, seconds):
+def runs(options):
+    """What is to be run: faults are planted with laplace alone, and LogNormal priors."""
+    for fault in options.faults:
+        for sampler in options.sampler:
+            for priors in options.priors:
+                if fault == "none" or (sampler, priors) == ("laplace", "lognormal"):
+                    yield from ((level, sampler, priors, fault) for level in options.snr)
+
+
+def calibration(level, sampler, priors, fault, options):
+    """Run one, or take it from an earlier run."""
+    path = RUNS / f"{level}_{sampler}_{priors}_{fault}_{options.simulations}.nc"
+    if options.resume and path.exists():
+        return bj.calibrate.Calibration.load(path)
+    more = {"marginalize": "auto"} if sampler == "nuts" else {"draws": 250} if fault != "none" else {}  # a planted fault needs no fine ranks
+    begun, simulate = time.perf_counter(), planted(fault, SNR[level])
+    result = bj.calibrate.sbc(
+        scene(SNR[level], priors),
+        simulations=options.simulations,
+        sampler=sampler,
+        seed=SEEDS[level],
+        simulate=simulate,
+        workers=options.workers,
+        **more,
+    )
+    result.info["seconds"] = time.perf_counter() - begun
+    result.save(path)
+    return result
+
+
+def row(level, sampler, priors, fault, result, verdict):
     """One line of the table."""
-    v = bj.calibrate.check(result)
-    part = 40 if len(result) > 40 else len(result)
-    early = bj.calibrate.check(result.first(part))
-    least = v.table["uniform_p"].idxmin()
-    cover = ", ".join(f"{100 * v.table[f'cover_{c}'].iloc[:-1].mean():.0f}" for c in (50, 80, 95))
-    p = v.pooled
-    words = ("yes" if v.calibrated else "NO", "yes" if early.calibrated else "NO")
+    t, p = verdict.table, verdict.pooled
+    early = bj.calibrate.check(result.first(40))
+    last = t.loc["log likelihood"]
     cells = (
-        level, sampler, FAULTS[fault], int(result.failed.sum()), int(result.doubtful.sum()), f"{v.table['uniform_p'].min():.2g} ({least})",
-        f"{p['variance']:.3f} ± {p['variance_sd']:.3f}", f"{p['variance_p']:.2g}", f"{p['means']:.2f}", f"{p['means_p']:.2g}", cover, *words, f"{seconds:.0f}",
+        level, sampler, priors, FAULTS[fault], int(result.failed.sum()), int(result.doubtful.sum()),
+        f"{t['uniform_p'].min():.2g} ({t['uniform_p'].idxmin()})", f"{p['variance']:.3f} ± {p['variance_sd']:.3f} (p {p['variance_p']:.2g})",
+        f"{p['means']:.2f} (p {p['means_p']:.2g})", f"{last['mean']:+.2f} (p {last['mean_p']:.2g})",
+        ", ".join(f"{100 * t[f'cover_{c}'].iloc[:-1].mean():.0f}" for c in (50, 80, 95)) + " %",
+        *("yes" if v.calibrated else "NO" for v in (verdict, early)), f"{result.info['seconds']:.0f}",
     )  # fmt: skip
-    return "| " + " | ".join(str(c) for c in cells) + " |", v
+    return "| " + " | ".join(str(c) for c in cells) + " |"
+
+
+def write(lines, said, drawn, simulations):
+    """Put the table into the page, and the picture beside it."""
+    bj.calibrate.plot(drawn)[0].figure.savefig(PICTURE, dpi=90)
+    head, rest = PAGE.read_text().split(BEGIN)
+    said = "\n".join(f"* {s}" for s in said)
+    command = f"`python benchmarks/calibrate.py --simulations {simulations} --write`:"
+    PAGE.write_text(
+        f"{head}{BEGIN}\n{command}\n\n" + "\n".join(lines) + f"\n\nWhat the check says of the faults:\n\n{said}\n{END}{rest.split(END)[1]}"
+    )
 
 
 def main():
@@ -97,50 +125,26 @@ def main():
     parser.add_argument("--simulations", type=int, default=200)
     parser.add_argument("--sampler", nargs="+", choices=("laplace", "nuts"), default=["laplace", "nuts"])
     parser.add_argument("--snr", nargs="+", choices=tuple(SNR), default=list(SNR))
-    parser.add_argument("--faults", nargs="+", choices=tuple(FAULTS), default=list(FAULTS), help="planted with laplace alone")
+    parser.add_argument("--priors", nargs="+", choices=("lognormal", "normal"), default=["lognormal", "normal"])
+    parser.add_argument("--faults", nargs="+", choices=tuple(FAULTS), default=list(FAULTS))
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args()
     RUNS.mkdir(parents=True, exist_ok=True)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines, said, drawn = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)], [], None
     print(*lines, sep="\n", flush=True)
-    said, drawn = [], None
-    for fault in options.faults:
-        for sampler in options.sampler if fault == "none" else [s for s in options.sampler if s == "laplace"]:
-            for level in options.snr:
-                path = RUNS / f"{level}_{sampler}_{fault}_{options.simulations}.nc"
-                if options.resume and path.exists():
-                    result = bj.calibrate.Calibration.load(path)
-                else:
-                    begun = time.perf_counter()
-                    draws = 250 if fault != "none" else None  # a planted fault needs no fine ranks
-                    result = bj.calibrate.sbc(
-                        scene(SNR[level]),
-                        simulations=options.simulations,
-                        sampler=sampler,
-                        draws=draws,
-                        seed=1,
-                        simulate=planted(fault, SNR[level]),
-                        workers=options.workers,
-                    )
-                    result.info["seconds"] = time.perf_counter() - begun
-                    result.save(path)
-                line, verdict = row(level, sampler, fault, result, result.info["seconds"])
-                print(line, flush=True)
-                lines.append(line)
-                said += [f"{level} S/N, {sampler}, {FAULTS[fault]}: {r}" for r in verdict.reasons[:4]]
-                if drawn is None:
-                    drawn = result
+    for which in runs(options):
+        result = calibration(*which, options)
+        verdict = bj.calibrate.check(result)
+        lines.append(row(*which, result, verdict))
+        print(lines[-1], flush=True)
+        level, sampler, priors, fault = which
+        said += [f"{level} S/N, {sampler}, {priors}, {FAULTS[fault]}: {r}" for r in verdict.reasons[:3]]
+        drawn = result if drawn is None else drawn
     print(*said, sep="\n")
     if options.write:
-        figure = bj.calibrate.plot(drawn)[0].figure
-        figure.savefig(PICTURE, dpi=90)
-        text = PAGE.read_text()
-        head, rest = text.split(BEGIN)
-        said = "\n".join(f"* {s}" for s in said)
-        command = f"`python benchmarks/calibrate.py --simulations {options.simulations} --write`"
-        PAGE.write_text(f"{head}{BEGIN}\n{command}\n\n" + "\n".join(lines) + f"\n\n{said}\n{END}{rest.split(END)[1]}")
+        write(lines, said, drawn, options.simulations)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import torch
-from scipy.fft import next_fast_len
 
-from bayesjoint.render.optics import Optics
+from bayesjoint.render.optics import Optics, fast_length
 
 __all__ = ["Blur"]
 
@@ -57,7 +56,7 @@ class Blur:
         self.light, self.where = light, where
         self.shape = tuple(w.stop - w.start for w in where)
         coarsest = max(steps)
-        self.fft = tuple(coarsest * next_fast_len(-(-n // coarsest)) for n in fft)
+        self.fft = tuple(coarsest * fast_length(-(-n // coarsest)) for n in fft)
         kind = torch.complex128 if dtype == torch.float64 else torch.complex64
         self.kernels = {}
         for s, stamp in stamps.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from bayesjoint.images import PSF
 
-__all__ = ["Optics", "odd_fast_length"]
+__all__ = ["Optics", "fast_length", "odd_fast_length"]
 
 FOLDS_WITHOUT_PSF = 15
 """Bands kept on each side where only the pixel itself blurs: its transfer falls but slowly."""
@@ -18,17 +18,21 @@ LOW_PASS = (0.7 * np.pi, np.pi)
 MARGIN = 12
 
 
-def odd_fast_length(n: int) -> int:
-    """Smallest odd length >= n that factors into 3, 5 and 7: odd, so that no Nyquist frequency needs a convention."""
-    n += 1 - n % 2
+def fast_length(n: int, factors: tuple[int, ...] = (2, 3, 5, 7)) -> int:
+    """Smallest length >= n that factors into these: transforms of others (11 is one) take a quarter longer, or far more."""
     while True:
         m = n
-        for p in (3, 5, 7):
+        for p in factors:
             while m % p == 0:
                 m //= p
         if m == 1:
             return n
-        n += 2
+        n += 1
+
+
+def odd_fast_length(n: int) -> int:
+    """The same of odd lengths: odd, so that no Nyquist frequency needs a convention."""
+    return fast_length(n, (3, 5, 7))
 
 
 class Optics:
