@@ -1,4 +1,4 @@
-"""AstroPhot 0.18 in a fresh process: initialise and LM of a simulated joint case, twice; times leave imports out. Prints one JSON line.
+"""AstroPhot 0.18 in a fresh process: initialise and LM of a simulated joint case, twice; times begin with the images in memory and leave imports out. Prints one JSON line.
 
 usage: ASTROPHOT_PYTHON benchmarks/drive_astrophot.py leda|supernova [slopes]
 
@@ -43,18 +43,21 @@ def share(models, names):
             setattr(m, p, getattr(models[0], p))
 
 
-def leda():
+def read(case):
+    """Its images, in memory."""
+    return [target(DATA / f"sim/{case}/{name}.fits") for name in (BANDS if case == "leda" else (f"epoch_{k}" for k in EPOCHS))]
+
+
+def leda(targets):
     """The group model, and which of AstroPhot's parameters make each of our sources and fluxes."""
-    targets = [target(DATA / f"sim/leda/{b}.fits") for b in BANDS]
     models = [ap.Model(name=f"m{t.name}", model_type="sersic galaxy model", target=t) for t in targets]
     share(models, ("center", "q", "PA", "n", "Re"))
     group = ap.Model(name="joint", model_type="group model", models=models, target=ap.TargetImageList(targets))
     return group, {"galaxy": models[0]}, {f"galaxy.flux[{b}]": (m.Ie, m.target.zeropoint) for b, m in zip(BANDS, models, strict=True)}
 
 
-def supernova():
+def supernova(targets):
     sn, epochs = told("supernova")["sn"], [f"epoch_{k}" for k in EPOCHS]
-    targets = [target(DATA / f"sim/supernova/{e}.fits") for e in epochs]
     hosts = [ap.Model(name=f"host_{t.name}", model_type="sersic galaxy model", target=t) for t in targets]
     share(hosts, ("center", "q", "PA", "n", "Re", "Ie"))
     place = (sn["x"] + OFF[0], sn["y"] + OFF[1])
@@ -68,8 +71,9 @@ def supernova():
 
 
 def fitted(case):
+    targets = read(case)
     t = time.perf_counter()
-    group, sources, fluxes = {"leda": leda, "supernova": supernova}[case]()
+    group, sources, fluxes = {"leda": leda, "supernova": supernova}[case](targets)
     group.initialize()
     lm = ap.fit.LM(group, verbose=0)
     lm.fit()

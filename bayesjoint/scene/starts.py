@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["linear_values", "starts"]
 
-MOST = 40
-"""Patches of light in an image that are measured, the highest first."""
+MOST, SPARE = 40, 8
+"""Patches of light in an image that are measured, the highest first: at most, and beyond twice the number of sources."""
 INDICES, SIZES = (1.0, 2.0, 4.0), (0.6, 1.0, 1.6)
 
 
@@ -190,7 +190,8 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
     labels, count = ndimage.label(snr > level)
     found, margin, boxes = [], int(np.ceil(4 * width)), ndimage.find_objects(labels)
     highest = ndimage.maximum(snr, labels, np.arange(1, count + 1))
-    for k in (np.argsort(highest)[::-1][:MOST] + 1).tolist():
+    most = min(MOST, SPARE + 2 * sum(isinstance(c, Source) for c in scene.components))
+    for k in (np.argsort(highest)[::-1][:most] + 1).tolist():
         rows, cols = boxes[k - 1]
         rows, cols = (slice(max(s.start - margin, 0), s.stop + margin) for s in (rows, cols))
         where = (labels[rows, cols] == k) & im.valid[rows, cols]
