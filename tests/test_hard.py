@@ -75,7 +75,7 @@ def test_an_angle_that_next_to_nothing_tells_is_drawn_on_the_circle(q):
 def test_a_flat_prior_with_an_end_is_flagged_where_draws_pile_up(best):
     """An index held below its true value by its prior: the summary says so, and a free one is not flagged."""
     tight = bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 1.3)), bj.Sky()], best.scene.images).fit(progress=False)
-    post = tight.nuts(draws=500, warmup=100, chains=4, **QUIET)
+    post = tight.nuts(draws=800, warmup=100, chains=4, **QUIET)
     s = post.summary()
     assert "at bound 1.3" in s.loc["galaxy.n", "flags"]
     assert s["r_hat"].max() <= 1.01 and not post.arviz.sample_stats["diverging"].values.any()

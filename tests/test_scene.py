@@ -273,3 +273,18 @@ def test_the_density_is_smooth_along_every_eigen_direction():
             with torch.no_grad():
                 step = best.scene.log_density(z + h * ray) - best.scene.log_density(z - h * ray)
             assert abs(float(step - 2 * h * slope)) < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_an_interval_has_a_density_far_beyond_rounding(scene, dtype):
+    """A sampler's trial may run so far that its value rounds to the end, which a Uniform excludes: the density is that of a Normal there too."""
+    made = bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 1.3)), bj.Sky()], scene.images, dtype=dtype)
+    z, i = made.unconstrain({**made.start, "galaxy.n": 0.9}), made.names.index("galaxy.n")
+    for far in (-40.0, -9.0, 9.0, 40.0):
+        x = z.clone()
+        x[i] = far
+        x.requires_grad_(True)
+        lp = made.log_prior(x)
+        (g,) = torch.autograd.grad(lp, x)
+        assert number(lp - made.log_prior(z)) == pytest.approx(-0.5 * (far**2 - number(z[i]) ** 2), rel=1e-5)
+        assert number(g[i]) == pytest.approx(-far, rel=1e-5)

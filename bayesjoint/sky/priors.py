@@ -111,7 +111,9 @@ class Probit(torch.distributions.Transform):
         return constraints.interval(self.low, self.high)
 
     def _call(self, x: torch.Tensor) -> torch.Tensor:
-        return self.low + (self.high - self.low) * torch.special.ndtr(x)
+        # rounding does not reach the ends, which a prior may exclude: a sampler's trial far out has a density all the same
+        inside = torch.nextafter(self.low, self.high), torch.nextafter(self.high, self.low)
+        return (self.low + (self.high - self.low) * torch.special.ndtr(x)).clamp(*inside)
 
     def _inverse(self, y: torch.Tensor) -> torch.Tensor:
         return torch.special.ndtri((y - self.low) / (self.high - self.low))
