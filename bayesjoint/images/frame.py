@@ -88,7 +88,9 @@ class Placement:
     @cached_property
     def sky_middle(self) -> SkyCoord | None:
         """Sky position of the middle, or None without a WCS."""
-        return None if self.wcs is None else _as_icrs(self.wcs, *self._world(*self.middle))
+        if self.wcs is None:
+            return None
+        return SkyCoord(*(float(v) for v in self.to_icrs(*self.middle)), unit="deg", frame="icrs")
 
     @cached_property
     def pixel_scale(self) -> float:
@@ -97,17 +99,23 @@ class Placement:
             return self.scale
         return float(np.sqrt(abs(np.linalg.det(Frame(self.sky_middle).jacobian(self, *self.middle)))))
 
-    def _world(self, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
+    def to_icrs(self, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Right ascension and declination (ICRS, degrees) of pixels."""
         world = self.wcs.all_pix2world(np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1], 0)
-        return world[self.wcs.wcs.lng], world[self.wcs.wcs.lat]  # a header may have Dec first
+        lon, lat = world[self.wcs.wcs.lng], world[self.wcs.wcs.lat]  # a header may have Dec first
+        if self._celestial is None:
+            return lon, lat
+        c = SkyCoord(lon, lat, unit="deg", frame=self._celestial).icrs
+        return c.ra.deg, c.dec.deg
 
+    @cached_property
+    def _celestial(self) -> Any:
+        """Astropy's frame of the WCS; None for ICRS.
 
-def _as_icrs(wcs: WCS, lon: Any, lat: Any) -> SkyCoord:
-    # FK5 and ICRS are taken as one, as the headers' authors do: the label tells the software's age, not the catalogue's
-    frame = wcs_to_celestial_frame(wcs)
-    if isinstance(frame, FK5 | ICRS) and getattr(frame, "equinox", None) in (None, FK5().equinox):
-        return SkyCoord(lon, lat, unit="deg", frame="icrs")
-    return SkyCoord(lon, lat, unit="deg", frame=frame).icrs
+        FK5 and ICRS are taken as one, as the headers' authors do: the label tells the software's age, not the catalogue's.
+        """
+        frame = wcs_to_celestial_frame(self.wcs)
+        return None if isinstance(frame, FK5 | ICRS) and getattr(frame, "equinox", None) in (None, FK5().equinox) else frame
 
 
 class Frame:
@@ -139,16 +147,15 @@ class Frame:
         else:
             if self.reference is None:
                 raise ValueError("An image with a WCS came into a frame without a reference position: give reference=SkyCoord(...).")
-            c = _as_icrs(placement.wcs, *placement._world(px, py))
-            x, y = self._wcs.all_world2pix(c.ra.deg, c.dec.deg, 0)
+            x, y = self._wcs.all_world2pix(*placement.to_icrs(px, py), 0)
         return np.asarray(x) + placement.shift[0], np.asarray(y) + placement.shift[1]
 
     def to_pixel(self, placement: Placement, x: float, y: float) -> tuple[float, float]:
         """(x, y) in arcsec to pixel coordinates (0-based), by Newton steps on `to_sky`."""
         p = np.array(placement.middle, float)
         for _ in range(20):
-            here = np.array(self.to_sky(placement, *p), float)
-            step = np.linalg.solve(self.jacobian(placement, *p), np.array([x, y]) - here)
+            here, slope = self._linear(placement, *p)
+            step = np.linalg.solve(slope, np.array([x, y]) - here)
             p = p + step
             if not np.isfinite(p).all() or np.abs(step).max() < 1e-9:
                 break
@@ -156,9 +163,13 @@ class Frame:
 
     def jacobian(self, placement: Placement, px: float, py: float) -> np.ndarray:
         """d(x, y)/d(px, py) in arcsec per pixel at a place, shape (2, 2)."""
+        return self._linear(placement, px, py)[1]
+
+    def _linear(self, placement: Placement, px: float, py: float) -> tuple[np.ndarray, np.ndarray]:
+        """Place (x, y) of a pixel, and its Jacobian."""
         h = 0.5
-        x, y = self.to_sky(placement, [px + h, px - h, px, px], [py, py, py + h, py - h])
-        return np.array([[x[0] - x[1], x[2] - x[3]], [y[0] - y[1], y[2] - y[3]]]) / (2 * h)
+        x, y = self.to_sky(placement, px + h * np.array([0, 1, -1, 0, 0]), py + h * np.array([0, 0, 0, 1, -1]))
+        return np.array([x[0], y[0]]), np.array([[x[1] - x[2], x[3] - x[4]], [y[1] - y[2], y[3] - y[4]]]) / (2 * h)
 
     def offset(self, position: Any) -> tuple[float, float]:
         """A SkyCoord, or a pair in arcsec, as (x, y) of this frame."""
