@@ -11,6 +11,7 @@ With Normal priors on fluxes both samplers integrate fluxes and skies out; with 
 import argparse
 import math
 import pathlib
+import sys
 import time
 
 import numpy as np
@@ -65,12 +66,13 @@ def planted(fault, snr, factor=1.1):
 
 
 def runs(options):
-    """What is to be run: faults are planted with laplace alone, and LogNormal priors."""
+    """What is to be run: faults are planted with laplace alone, LogNormal priors and at high S/N, if that is among what was asked for."""
     for fault in options.faults:
         for sampler in options.sampler:
             for priors in options.priors:
-                if fault == "none" or (sampler, priors) == ("laplace", "lognormal"):
-                    yield from ((level, sampler, priors, fault) for level in options.snr)
+                for level in options.snr:
+                    if fault == "none" or (level, sampler, priors) == ("high", "laplace", "lognormal"):
+                        yield level, sampler, priors, fault
 
 
 def calibration(level, sampler, priors, fault, options):
@@ -114,7 +116,8 @@ def write(lines, said, drawn, simulations):
     bj.calibrate.plot(drawn)[0].figure.savefig(PICTURE, dpi=90)
     head, rest = PAGE.read_text().split(BEGIN)
     said = "\n".join(f"* {s}" for s in said)
-    command = f"`python benchmarks/calibrate.py --simulations {simulations} --write`:"
+    asked = " ".join(a for a in sys.argv[1:] if a != "--resume")
+    command = f"`python benchmarks/calibrate.py {asked}`, {simulations} simulations a line:"
     PAGE.write_text(
         f"{head}{BEGIN}\n{command}\n\n" + "\n".join(lines) + f"\n\nWhat the check says of the faults:\n\n{said}\n{END}{rest.split(END)[1]}"
     )
