@@ -7,6 +7,7 @@ from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
 from bayesjoint.infer.basins import others, suspects
+from bayesjoint.scene.alike import alike
 
 QUIET = {"seed": 1, "progress": False}
 
@@ -128,3 +129,21 @@ def test_a_suspect_end_is_looked_at_from_other_starts():
     assert "did not converge" in suspects(scene, good.values, scene.start, False)["galaxy"]
     trials = others(scene, scene.start, {"galaxy": "why"})
     assert len(trials) == 3 and all(set(t) == set(scene.start) for t in trials)
+
+
+def test_which_sources_may_change_names():
+    """Those of one kind, with the same options, held values and priors; a shared site does not tell them apart, and angles are not compared."""
+    images = two_images()
+
+    def pairs(*components):
+        return [p["names"] for p in alike(bj.Scene([*components, bj.Sky()], images))]
+
+    a, b = bj.Sersic("a"), bj.Sersic("b")
+    (found,) = alike(bj.Scene([a, b, bj.Point("p"), bj.Sky()], images))
+    assert found["names"] == ["a", "b"] and ["a.x", "b.x"] in found["sites"] and ["a.pa", "b.pa"] not in found["sites"]
+    assert pairs(a, bj.Sersic("b", x=a.x, y=a.y)) == [["a", "b"]]
+    assert pairs(bj.Sersic("a", n=1.0), bj.Sersic("b", n=1.0), bj.Sersic("c", n=4.0)) == [["a", "b"]]
+    assert pairs(a, bj.Sersic("b", n=dist.LogNormal(1.0, 0.1))) == []
+    assert pairs(a, bj.Sersic("b", bands=["g"])) == []
+    assert pairs(bj.Spline("a", knots=[0.0, 1.0, 2.0]), bj.Spline("b", knots=[0.0, 1.0, 3.0])) == []
+    assert pairs(a, bj.Sersic("b", shape=bj.Superellipse())) == []

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bayesjoint.scene.alike import alike, meeting
 from bayesjoint.sky.extended import Extended
 
 if TYPE_CHECKING:
@@ -92,24 +91,15 @@ def others(scene: Scene, start: Mapping[str, float], suspect: Mapping[str, str])
     return out
 
 
-def blended(scene: Scene, values: Mapping[str, float], covariance: np.ndarray) -> str:
-    """A sentence on sources that the data do not tell apart, or whose fluxes in a band are known as a sum alone; empty where there are none.
+def blended(scene: Scene, covariance: np.ndarray) -> str:
+    """A sentence on sources whose fluxes in a band are known as a sum alone; empty where there are none.
 
     Parameters
     ----------
     scene : Scene
-    values : mapping
-        Where the fit ended.
     covariance : ndarray, shape (n, n)
         Of the values.
     """
-    same = meeting(alike(scene), scene.names, np.array([values[n] for n in scene.names]), covariance)
-    if same:
-        pair, distance = same[0]
-        return (
-            f"{pair} have the same priors and lie {distance:.1f} sigma apart{', and so do others' if len(same) > 1 else ''}: the posterior has another mode "
-            "with their names exchanged, and this maximum may lie between the two; give them priors that tell them apart."
-        )
     sd = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
     fluxes = [(k, s) for k, s in enumerate(scene.layout.sites) if s.spec.unit == "flux"]
     pairs = [

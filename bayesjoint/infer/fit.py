@@ -12,6 +12,7 @@ from bayesjoint.infer.draws import values_of
 from bayesjoint.infer.lm import State
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.log import log
+from bayesjoint.scene.alike import alike, meeting
 from bayesjoint.scene.planning import BUDGET
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Fit:
             (
                 basins,
                 weak,
-                blended(scene, self.values, self.covariance),
+                blended(scene, self.covariance),
+                *meeting(alike(scene), self.names, np.array(list(self.values.values())), self.covariance),
                 coarse,
                 *(w for n in self.noise.values() if self.converged for w in n.words),
             ),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
-from bayesjoint.infer.targets import target_of
+from bayesjoint.infer.targets import target_type
 from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Post
     from bayesjoint.posterior.posterior import Posterior
 
     check_request(fit, draws, seed)
-    target, rng = target_of(fit.scene, fit.z, fit.z_covariance, marginalize), np.random.default_rng(seed)
+    target, rng = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance), np.random.default_rng(seed)
     k, size = len(target), PROPOSALS * draws
     y = rng.standard_normal((size, k)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]
     with few_threads(largest(fit.scene)), torch.random.fork_rng(devices=[]):

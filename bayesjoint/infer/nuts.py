@@ -14,7 +14,7 @@ import torch
 
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
 from bayesjoint.infer.draws import check_request, values_of
-from bayesjoint.infer.targets import target_of
+from bayesjoint.infer.targets import target_type
 from bayesjoint.scene.saving import checksum
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def nuts(
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
-    scene, word = fit.scene, target_of(fit.scene, fit.z, fit.z_covariance, marginalize).word
+    scene, kind = fit.scene, target_type(fit.scene, marginalize)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(chains, cores) if workers is None else max(1, int(workers))
     if scene.device.type != "cpu":
@@ -84,11 +84,11 @@ def nuts(
         run = _claim(
             folder,
             fit,
-            {"seed": int(seed), "warmup": int(warmup), "target_accept": target_accept, "marginalize": word},
+            {"seed": int(seed), "warmup": int(warmup), "target_accept": target_accept, "marginalize": kind.word},
             max(1, cores // min(chains, cores)),
         )
         z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
-        target = target_of(scene, z, covariance, marginalize)
+        target = kind(scene, z, covariance)
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
         tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), run["threads"]) for c in range(chains)]
         _run(tasks, workers, progress)
@@ -103,7 +103,7 @@ def nuts(
         "seed": int(seed),
         "warmup": int(warmup),
         "gradients": int(stats["n_steps"].sum() + warm.sum()),
-        "marginalize": word,
+        "marginalize": kind.word,
     }
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
 
@@ -124,7 +124,9 @@ def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int
     }
     card = folder / "run.json"
     if not card.exists():
-        card.write_text(json.dumps(run))
+        whole = card.with_suffix(".tmp")  # one that was half written when its run was killed could not be read
+        whole.write_text(json.dumps(run))
+        os.replace(whole, card)
         return run
     old = json.loads(card.read_text())
     differ = [k for k in run if k not in old or (k not in ("z", "z_covariance", "threads") and old[k] != run[k])]

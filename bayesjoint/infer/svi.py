@@ -13,7 +13,7 @@ from torch.distributions import constraints
 
 from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
 from bayesjoint.infer.guides import GUIDES, Guide, Particle
-from bayesjoint.infer.targets import target_of
+from bayesjoint.infer.targets import target_type
 from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
     check_request(fit, draws, seed)
     if guide not in GUIDES:
         raise ValueError(f"guide is to be one of {', '.join(GUIDES)}, and {guide!r} came.")
-    target = target_of(fit.scene, fit.z, fit.z_covariance, marginalize)
+    target = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance)
     k, like = len(target), target.center
     mirror: list[torch.Tensor] = []
     losses: list[float] = []

@@ -12,7 +12,7 @@ from bayesjoint.scene.linear import Linear, linear_sites
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Joint", "Marginal", "Target", "target_of"]
+__all__ = ["Joint", "Marginal", "Target", "target_type"]
 
 
 class Target:
@@ -131,8 +131,8 @@ class Marginal(Target):
         return whole, ll, ll.sum() + self.scene.log_prior(whole)
 
 
-def target_of(scene: Scene, z: torch.Tensor, covariance: torch.Tensor, marginalize: str | None) -> Target:
-    """The target that a sampler's `marginalize` names.
+def target_type(scene: Scene, marginalize: str | None) -> type[Joint | Marginal]:
+    """The kind of target that a sampler's `marginalize` names.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def target_of(scene: Scene, z: torch.Tensor, covariance: torch.Tensor, marginali
     reason = why_not(scene) if marginalize else ""
     if reason and marginalize == "linear":
         raise ValueError(reason)
-    return (Marginal if marginalize and not reason else Joint)(scene, z, covariance)
+    return Marginal if marginalize and not reason else Joint
 
 
 def why_not(scene: Scene) -> str:

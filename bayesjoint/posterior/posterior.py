@@ -167,11 +167,7 @@ class Posterior:
             )
         if self.meta.get("alike"):
             x = self.theta.reshape(-1, len(self.names))
-            for pair, distance in meeting(self.meta["alike"], self.names, x.mean(0), np.atleast_2d(np.cov(x.T))):
-                said.append(
-                    f"{pair} have the same priors and lie {distance:.1f} sigma apart: the posterior has another mode with their names exchanged, "
-                    "which runs into this one, and neither's mean has a meaning; give them priors that tell them apart."
-                )
+            said += meeting(self.meta["alike"], self.names, x.mean(0), np.atleast_2d(np.cov(x.T)))
         if self.info.get("settled") is False:
             said.append("SVI had not settled when its steps ran out: raise max_steps.")
         return said

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.scene.layout import Site
+from bayesjoint.scene.saving import prior_to_plain
+
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
-    from bayesjoint.sky.components import Component
 
 __all__ = ["alike", "meeting"]
 
@@ -26,42 +28,33 @@ def alike(scene: Scene) -> list[dict[str, Any]]:
     list of dict
         ``names`` of the two, and ``sites``: pairs of sites in which they may differ, angles left out.
     """
+    layout, parts = scene.layout, {c.name: {} for c in scene.components}
+    for (component, parameter, image), i in layout.index.items():
+        parts[component][parameter, image] = layout.sites[i] if i < len(layout.sites) else layout.constants[i - len(layout.sites)]
     found = []
     for a, b in itertools.combinations(scene.components, 2):
-        if type(a) is not type(b) or a.options() != b.options():
+        first, second = parts[a.name], parts[b.name]
+        if type(a) is not type(b) or a.options() != b.options() or first.keys() != second.keys():
             continue
-        first, second = _parts(scene, a), _parts(scene, b)
-        if first.keys() == second.keys() and all(_same(first[k], second[k]) for k in first):
-            sites = {(first[k].name, second[k].name) for k in first if hasattr(first[k], "name") and not first[k].spec.cyclic}
-            sites = sorted(p for p in sites if p[0] != p[1])
+        pairs = [(first[k], second[k]) for k in first]
+        if all(_same(*p) for p in pairs):
+            sites = sorted({(s.name, t.name) for s, t in pairs if isinstance(s, Site) and s is not t and not s.spec.cyclic})
             if sites:
                 found.append({"names": [a.name, b.name], "sites": [list(p) for p in sites]})
     return found
 
 
-def _parts(scene: Scene, c: Component) -> dict[tuple[str, str], Any]:
-    """By parameter and image: a component's site, or the number it is held at."""
-    layout = scene.layout
-    out = {}
-    for (component, parameter, image), i in layout.index.items():
-        if component == c.name:
-            out[parameter, image] = layout.sites[i] if i < len(layout.sites) else layout.constants[i - len(layout.sites)]
-    return out
-
-
-def _same(a: Any, b: Any) -> bool:
-    if not (hasattr(a, "prior") and hasattr(b, "prior")):
-        return type(a) is type(b) and a == b
-    if a is b or a.prior is b.prior:
-        return True
-    if type(a.prior) is not type(b.prior):
+def _same(a: Site | float, b: Site | float) -> bool:
+    if not (isinstance(a, Site) and isinstance(b, Site)):
+        return a == b
+    try:
+        return a is b or a.prior is b.prior or prior_to_plain(a.prior, a.name) == prior_to_plain(b.prior, b.name)
+    except ValueError:  # a class of the user's own
         return False
-    arguments = [k for k in a.prior.arg_constraints if k not in ("logits", "probs")]
-    return bool(arguments) and all(float(getattr(a.prior, k)) == float(getattr(b.prior, k)) for k in arguments)
 
 
-def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.ndarray, covariance: np.ndarray) -> list[tuple[str, float]]:
-    """Those of the pairs that the data do not tell apart.
+def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.ndarray, covariance: np.ndarray) -> list[str]:
+    """What is to be said of those of the pairs that the data do not tell apart.
 
     Parameters
     ----------
@@ -74,8 +67,8 @@ def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.n
 
     Returns
     -------
-    list of (str, float)
-        "a and b", and their distance in sigma: Mahalanobis' of their difference from none.
+    list of str
+        A sentence each, with their distance in sigma: Mahalanobis' of their difference from none.
     """
     place = {n: k for k, n in enumerate(names)}
     found = []
@@ -88,5 +81,8 @@ def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.n
             np.sqrt(max(0.0, (off / scale) @ np.linalg.pinv(spread / np.outer(scale, scale), rcond=1e-10, hermitian=True) @ (off / scale)))
         )
         if distance < APART:
-            found.append((" and ".join(pair["names"]), distance))
+            found.append(
+                f"{' and '.join(pair['names'])} have the same priors and lie {distance:.1f} sigma apart: the posterior has another mode with their names "
+                "exchanged, which runs into this one, so that the values of neither have a meaning of their own; give them priors that tell them apart."
+            )
     return found
