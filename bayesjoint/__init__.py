@@ -3,9 +3,10 @@
 Several images of one patch of sky, each on its own pixels with its own PSF, are fitted at once; a scene is a Pyro model.
 """
 
-from bayesjoint import calibrate
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from bayesjoint.images import PSF, Image
-from bayesjoint.posterior import Posterior, compare, load
 from bayesjoint.scene import Scene, noise
 from bayesjoint.sky import (
     BrokenExponential,
@@ -35,9 +36,28 @@ from bayesjoint.sky import (
     start,
 )
 
+if TYPE_CHECKING:
+    from bayesjoint import calibrate
+    from bayesjoint.posterior import Posterior, compare, load
+
 __all__ = [
     "PSF", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Gaussian", "GaussianRing",
     "Image", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Posterior", "Scene", "Sersic", "Shape", "Sky", "Spiral", "Spline",
     "Superellipse", "Truncation", "Warp", "calibrate", "compare", "load", "noise", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"
+
+_LATER = {"calibrate": "bayesjoint", "Posterior": "bayesjoint.posterior", "compare": "bayesjoint.posterior", "load": "bayesjoint.posterior"}
+"""What is imported at its first use: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = importlib.import_module(f"{__name__}.{name}") if _LATER[name] == __name__ else getattr(importlib.import_module(_LATER[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

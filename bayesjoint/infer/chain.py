@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
+import cloudpickle
 import numpy as np
 import pyro
 import torch
@@ -14,7 +16,7 @@ from pyro.infer.mcmc.nuts import NUTS
 
 from bayesjoint.infer.targets import Target
 
-__all__ = ["STATS", "ChainTask", "run_chain"]
+__all__ = ["STATS", "ChainTask", "run_chain", "run_for_parent"]
 
 STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps")
 """What is kept of each draw beside its z and log likelihoods."""
@@ -67,14 +69,30 @@ class _Kernel(NUTS):
         return out
 
 
-def run_chain(task: ChainTask) -> None:
-    """Run (or go on with) one chain to its end; draws land in `task.rows`.
+def run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
+    """Run (or go on with) one chain to its end; draws land in `task.rows`, and `watch` is called before each.
 
     The same seed gives the same draws, whether or not the chain was stopped on the way.
     """
+    before = torch.get_num_threads()
     with task.rows.with_suffix(".lock").open("w") as lock:
         _alone(lock)
-        _run_chain(task)
+        try:
+            torch.set_num_threads(task.threads)
+            _run_chain(task, watch)
+        finally:
+            torch.set_num_threads(before)
+
+
+def run_for_parent(packed: bytes) -> None:
+    """`run_chain` in a worker process, which ends when whoever wanted the draws is gone."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        if os.getppid() != parent:
+            raise SystemExit
+
+    run_chain(cloudpickle.loads(packed), watch)
 
 
 def _alone(lock: IO[str]) -> None:
@@ -86,9 +104,7 @@ def _alone(lock: IO[str]) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _run_chain(task: ChainTask) -> None:
-    torch.set_num_threads(task.threads)
-    parent = os.getppid()
+def _run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
     target, like = task.target, task.target.center
     calls = 0
 
@@ -112,13 +128,13 @@ def _run_chain(task: ChainTask) -> None:
         kernel.setup(warmup)
         params = kernel.initial_params
         for _ in range(warmup):
+            watch()
             params = kernel.sample(params)
             target.settle(target.flat(params["y"]))
         warmup_steps = calls if last is None else stats["warmup_steps"]
         with task.rows.open("ab") as out:
             for k in range(task.done(), task.draws):
-                if os.getppid() != parent:  # whoever wanted these draws is gone
-                    raise SystemExit
+                watch()
                 _seed(task, k + 1)
                 before, divergences = calls, len(kernel._divergences)
                 mean_accept = kernel._mean_accept_prob
@@ -136,7 +152,11 @@ def _run_chain(task: ChainTask) -> None:
 
 def _seed(task: ChainTask, draw: int) -> None:
     """Random numbers of a draw (0 for those of the warm-up): its own, so that a chain goes on from any draw as if it had not stopped."""
-    torch.manual_seed(int(np.random.SeedSequence((task.seed, draw)).generate_state(1, np.uint64)[0] >> 1))
+    seed = int(np.random.SeedSequence((task.seed, draw)).generate_state(1, np.uint64)[0] >> 1)
+    if task.target.center.device.type == "cpu":  # the same numbers; torch's own way to all devices takes most of a millisecond
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _kernel(potential: Any, target: float, step: float, adapt: bool) -> _Kernel:

@@ -128,7 +128,7 @@ class Fit:
         *,
         progress: bool = True,
         checkpoint: Any = None,
-        target_accept: float = 0.8,
+        target_accept: float | None = None,
         workers: int | None = None,
         marginalize: str | None = None,
     ) -> Posterior:

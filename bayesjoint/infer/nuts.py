@@ -6,13 +6,14 @@ import json
 import os
 import pathlib
 import tempfile
-from concurrent.futures import Future
+from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
+import cloudpickle
 import numpy as np
 import torch
 
-from bayesjoint.infer.chain import STATS, ChainTask, run_chain
+from bayesjoint.infer.chain import STATS, ChainTask, run_chain, run_for_parent
 from bayesjoint.infer.draws import check_request, values_of
 from bayesjoint.infer.targets import target_type
 from bayesjoint.scene.saving import checksum
@@ -25,6 +26,11 @@ __all__ = ["nuts"]
 
 SAME = 0.01
 """Distance in sigma up to which two fits found the same maximum."""
+BENT = 1.0
+"""Departure from a Normal's log density, two sigma out, up to which a posterior is drawn from in long steps."""
+ACCEPT = {True: 0.6, False: 0.8}
+"""Acceptance that is aimed at, where that is so and elsewhere. On a unit Normal the first makes steps of a sixth of a turn, of which three go half
+round: a draw takes 3 gradients and lands on the far side. The second makes 5 to 7, and follows walls and bends without divergences."""
 
 
 def nuts(
@@ -36,7 +42,7 @@ def nuts(
     seed: int,
     progress: bool,
     checkpoint: Any,
-    target_accept: float,
+    target_accept: float | None,
     workers: int | None,
     marginalize: str | None,
 ) -> Posterior:
@@ -55,10 +61,11 @@ def nuts(
         Show a bar over all chains.
     checkpoint : path, optional
         Folder to which draws are written as they come; a run that was cut off goes on from there, to the same result.
-    target_accept : float
-        Acceptance at which the step size aims.
+    target_accept : float, optional
+        Acceptance at which the step size aims; default, 0.6 for a posterior that is nearly Normal two sigma out in each parameter, else 0.8.
     workers : int, optional
-        Processes at a time; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after another.
+        Processes at a time, this one among them; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after
+        another.
     marginalize : {"linear", "auto"}, optional
         Integrate fluxes and skies out while sampling, and draw them from their Gaussian afterwards: exact, with fewer dimensions to move in.
         "auto" does so where their priors allow it.
@@ -89,8 +96,9 @@ def nuts(
         )
         z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
         target = kind(scene, z, covariance)
+        aim = ACCEPT[target.departure() <= BENT] if target_accept is None else target_accept
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
-        tasks = [ChainTask(target, c, seeds[c], draws, warmup, target_accept, str(folder), run["threads"]) for c in range(chains)]
+        tasks = [ChainTask(target, c, seeds[c], draws, warmup, aim, str(folder), run["threads"]) for c in range(chains)]
         _run(tasks, workers, progress)
         rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
     n, i = len(scene.names), len(scene.images)
@@ -103,6 +111,7 @@ def nuts(
         "seed": int(seed),
         "warmup": int(warmup),
         "gradients": int(stats["n_steps"].sum() + warm.sum()),
+        "target_accept": aim,
         "marginalize": kind.word,
     }
     return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
@@ -141,34 +150,35 @@ def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int
 
 
 def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
+    """Run chains side by side, this process being one of the workers: it draws while the others still start."""
     from tqdm.auto import tqdm
 
-    total = sum(t.draws for t in tasks)
-    with tqdm(total=total, desc="NUTS", disable=not progress, leave=False) as bar:
-        if workers == 1:
-            before = torch.get_num_threads()
-            try:
-                for t in tasks:
-                    run_chain(t)
-                    bar.update(sum(x.done() for x in tasks) - bar.n)
-            finally:
-                torch.set_num_threads(before)
-            return
+    left, running, executor = list(tasks), [], None
+    if workers > 1:
         from loky import get_reusable_executor
 
-        executor = get_reusable_executor(max_workers=workers, timeout=60)
-        futures: list[Future] = [executor.submit(run_chain, t) for t in tasks]
-        waiting = set(range(len(futures)))
+        executor = get_reusable_executor(max_workers=workers - 1, timeout=60)
+    with tqdm(total=sum(t.draws for t in tasks), desc="NUTS", disable=not progress, leave=False) as bar:
+
+        def watch() -> None:
+            """Show how far they are, and hand chains to processes that are free: one that was queued could not be taken back."""
+            bar.update(max(0, sum(min(t.done(), t.draws) for t in tasks) - bar.n))
+            for future in [f for f in running if f.done()]:
+                running.remove(future)
+                future.result()
+            while executor is not None and left and len(running) < workers - 1:
+                running.append(executor.submit(run_for_parent, cloudpickle.dumps(left.pop(0))))
+
         try:
-            while waiting:
-                for k in sorted(waiting):
-                    try:
-                        futures[k].result(timeout=0.2)
-                        waiting.discard(k)
-                    except TimeoutError:
-                        if futures[k].done():
-                            raise
-                bar.update(max(0, sum(min(t.done(), t.draws) for t in tasks) - bar.n))
+            mine = left.pop(0)
+            watch()
+            while mine is not None:
+                run_chain(mine, watch)
+                mine = left.pop(0) if left else None
+            while running:
+                wait(running, timeout=0.2)
+                watch()
         except BaseException:
-            executor.shutdown(wait=False, kill_workers=True)
+            if executor is not None:
+                executor.shutdown(wait=False, kill_workers=True)
             raise

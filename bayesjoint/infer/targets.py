@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -60,6 +61,15 @@ class Target:
     def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The whole flat vector of a draw (n,), its log likelihood by image, and its log density in the scene; random numbers are torch's."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def departure(self) -> float:
+        """How far the log density is from the Normal's of its covariance, at most, two sigma out in each site and either way."""
+        rows = 2 * self.lower / self.lower.norm(dim=1, keepdim=True)  # in y: the other sites move along as they are correlated
+        top = self.log_density(self.center)
+        off = [abs(float(top - self.log_density(self.flat(sign * y))) - 2) for y in rows for sign in (-1, 1)]
+        self.forget()
+        return max(v if math.isfinite(v) else math.inf for v in off)
 
     def settle(self, z: torch.Tensor) -> None:
         """Forget all places but this one."""
