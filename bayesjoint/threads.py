@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-__all__ = ["few_threads"]
+__all__ = ["few_threads", "threads"]
 
 SMALL = 256 * 256
 """Pixels up to which one thread is as fast as many, and far faster beside other work."""
@@ -16,9 +16,16 @@ SMALL = 256 * 256
 @contextlib.contextmanager
 def few_threads(pixels: int) -> Iterator[None]:
     """Compute in one thread if there are few pixels; the number of threads is as before afterwards."""
+    with threads(1 if pixels <= SMALL else torch.get_num_threads()):
+        yield
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute in so many threads; their number is as before afterwards."""
     before = torch.get_num_threads()
-    if before > 1 and pixels <= SMALL:
-        torch.set_num_threads(1)
+    if before != count:
+        torch.set_num_threads(count)
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from concurrent.futures import as_completed
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from bayesjoint.calibrate.calibration import Calibration
 from bayesjoint.calibrate.simulation import Outcome, Simulate, Task, run
 from bayesjoint.infer.fit import Fit
+from bayesjoint.infer.pool import cores
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -88,8 +88,7 @@ def sbc(
     if simulate is not None and not callable(simulate):
         raise ValueError(f"simulate is to be a function of values and seed that returns images, and {simulate!r} came.")
     options = {**DEFAULTS[sampler], **({} if draws is None else {"draws": draws}), **options}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = cores if workers is None else workers
+    workers = cores() if workers is None else workers
     for name, value, least in (("simulations", simulations, 1), ("draws", options["draws"], 10), ("seed", seed, 0), ("workers", workers, 1)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")

@@ -8,15 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
 
-import cloudpickle
 import numpy as np
 import pyro
 import torch
 from pyro.infer.mcmc.nuts import NUTS
 
 from bayesjoint.infer.targets import Target
+from bayesjoint.threads import threads
 
-__all__ = ["STATS", "ChainTask", "run_chain", "run_for_parent"]
+__all__ = ["STATS", "ChainTask", "run_chain"]
 
 STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps")
 """What is kept of each draw beside its z and log likelihoods."""
@@ -74,25 +74,9 @@ def run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
 
     The same seed gives the same draws, whether or not the chain was stopped on the way.
     """
-    before = torch.get_num_threads()
-    with task.rows.with_suffix(".lock").open("w") as lock:
+    with task.rows.with_suffix(".lock").open("w") as lock, threads(task.threads):
         _alone(lock)
-        try:
-            torch.set_num_threads(task.threads)
-            _run_chain(task, watch)
-        finally:
-            torch.set_num_threads(before)
-
-
-def run_for_parent(packed: bytes) -> None:
-    """`run_chain` in a worker process, which ends when whoever wanted the draws is gone."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        if os.getppid() != parent:
-            raise SystemExit
-
-    run_chain(cloudpickle.loads(packed), watch)
+        _run_chain(task, watch)
 
 
 def _alone(lock: IO[str]) -> None:
@@ -144,7 +128,7 @@ def _run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
                 y = params["y"].detach()
                 place = target.flat(y)
                 target.settle(place)
-                z, ll, lp = target.finish(place)
+                z, ll, lp = target.finish(place, torch.randn(target.noise, dtype=torch.float64))
                 stats = [float(lp), kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
                 out.write(np.concatenate([*(v.cpu().double().numpy() for v in (z, ll)), stats, y.cpu().double().numpy()]).tobytes())
                 out.flush()

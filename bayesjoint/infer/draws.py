@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,21 @@ import torch
 from scipy.special import logsumexp
 
 from bayesjoint.infer.evidence import k_threshold, note
+from bayesjoint.infer.pool import cores, share
 from bayesjoint.infer.targets import Target
 from bayesjoint.posterior.arviz_seam import pareto_smooth
-from bayesjoint.threads import few_threads
+from bayesjoint.threads import few_threads, threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["PROPOSALS", "check_request", "densities", "finished", "largest", "resampled", "values_of", "weighed"]
+__all__ = ["PROPOSALS", "Weighed", "check_request", "densities", "largest", "resampled", "values_of", "weighed"]
 
 PROPOSALS = 4
 """Proposals for each draw kept."""
+WORTH = 3e7
+"""Pixels to be drawn from which on several processes are worth their start."""
 PERIOD = 180.0
 NARROW = 0.02
 """Width of an angle, in periods, up to which what lies beyond one turn does not matter."""
@@ -33,37 +37,74 @@ def largest(scene: Scene) -> int:
     return max(im.data.size for im in scene.images)
 
 
-def weighed(target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+def weighed(
+    target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, workers: int | None = None
+) -> tuple[Weighed, dict[str, Any]]:
     """Weigh draws of a proposal against the target.
 
     Parameters
     ----------
     target : Target
-        What is to be drawn from; it keeps what `finished` needs of each place.
+        What is to be drawn from.
     y : ndarray, shape (s, k)
         Whitened draws.
     density : callable
         The proposal's log density (s,) at such draws; angles that are known but poorly are counted on the circle by it.
+    rng : Generator
+        For what was integrated out.
+    workers : int, optional
+        Processes, this one among them; default, as many as there are cores, where there is enough to do.
 
     Returns
     -------
-    z, log_density : ndarrays, shape (s, k) and (s,)
-        Flat coordinates, angles within one turn, and the target's log density.
-    weights : ndarray, shape (s,)
-        Pareto-smoothed, of sum 1.
+    draws : Weighed
     info : dict
         ``k_hat``, its threshold, the importance weights' effective sample size, the log evidence.
     """
     z, log_q = _wrapped(target, y, density)
-    lp = np.empty(len(z))
-    with torch.no_grad():
-        for i, row in enumerate(z):
-            lp[i] = float(target.log_density(torch.as_tensor(row, dtype=target.center.dtype).to(target.center.device)))
+    noise = rng.standard_normal((len(z), target.noise))
+    many = cores() if len(z) * sum(im.data.size for im in target.scene.images) > WORTH else 1
+    workers = 1 if target.scene.device.type != "cpu" else many if workers is None else workers
+    count = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
+    parts = np.array_split(np.arange(len(z)), 1 if workers == 1 else min(4 * workers, len(z)))
+    found = share(_assess, [(target, z[p], noise[p], count) for p in parts], workers)
+    lp, whole, ll = (np.concatenate(x) for x in zip(*found, strict=True))
     lp = np.where(np.isfinite(lp), lp, -np.inf)
     weights, k_hat = pareto_smooth(lp - log_q)
     info = {"k_hat": k_hat, "k_threshold": k_threshold(len(z)), "importance_ess": float(1 / (weights**2).sum()), "marginalize": target.word}
-    info |= note(target.scene, lp - log_q)
-    return z, lp, weights, info
+    return Weighed(target.scene, whole, ll, weights), info | note(target.scene, lp - log_q)
+
+
+@dataclass
+class Weighed:
+    """Draws of a proposal: whole flat vectors (s, n), log likelihoods by image (s, images), and Pareto-smoothed weights (s,) of sum 1."""
+
+    scene: Scene
+    z: np.ndarray
+    log_likelihood: np.ndarray
+    weights: np.ndarray
+
+    def kept(self, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values of all sites (d, n) of some of them, log likelihoods by image, and log densities in the scene."""
+        z, ll = self.z[which], self.log_likelihood[which]
+        return values_of(self.scene, z), ll, ll.sum(1) + _log_priors(self.scene, z)
+
+
+@torch.no_grad()
+def _assess(part: tuple[Target, np.ndarray, np.ndarray, int], watch: Callable[[], None]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log density of each place of a target, and what is drawn there: the whole flat vector, and its log likelihood by image."""
+    target, z, noise, count = part
+    scene, like = target.scene, target.center
+    lp, whole, ll = np.empty(len(z)), np.full((len(z), len(scene.names)), np.nan), np.full((len(z), len(scene.images)), np.nan)
+    with threads(count), few_threads(largest(scene)):
+        for i, (row, e) in enumerate(zip(z, noise, strict=True)):
+            watch()
+            place = torch.as_tensor(row, dtype=like.dtype).to(like.device)
+            lp[i] = float(target.log_density(place))
+            if np.isfinite(lp[i]):
+                whole[i], ll[i] = (v.cpu().double().numpy() for v in target.draw(place, torch.as_tensor(e)))
+            target.forget()
+    return lp, whole, ll
 
 
 def _wrapped(target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -90,17 +131,6 @@ def resampled(weights: np.ndarray, draws: int, rng: np.random.Generator) -> np.n
     return rng.permutation(np.minimum(np.searchsorted(np.cumsum(weights), edges), len(weights) - 1))
 
 
-def finished(target: Target, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values of all sites (s, n) at draws (s, k) of the target, log likelihoods by image, and log densities in the scene."""
-    whole, ll, joint = [], [], []
-    for row in z:
-        place, by_image, lp = target.finish(torch.as_tensor(row, dtype=target.center.dtype).to(target.center.device))
-        whole.append(place.cpu().double().numpy())
-        ll.append(by_image.cpu().double().numpy())
-        joint.append(float(lp))
-    return values_of(target.scene, np.array(whole)), np.array(ll), np.array(joint)
-
-
 @torch.no_grad()
 def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log density of each flat draw, shape (s,), and its log likelihood by image, shape (s, images)."""
@@ -121,6 +151,11 @@ def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
     for k, row in enumerate(z):
         out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
     return out
+
+
+@torch.no_grad()
+def _log_priors(scene: Scene, z: np.ndarray) -> np.ndarray:
+    return np.array([float(scene.log_prior(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))) for row in z])
 
 
 def check_request(fit: Fit, draws: int, seed: int) -> None:

@@ -97,11 +97,11 @@ class Fit:
             log.warning(said)
 
     # -- on to the posterior ----------------------------------------------------------------------------------------------
-    def laplace(self, draws: int = 1000, seed: int = 0, *, marginalize: str | None = "auto") -> Posterior:
+    def laplace(self, draws: int = 1000, seed: int = 0, *, marginalize: str | None = "auto", workers: int | None = None) -> Posterior:
         """Draw from the Gaussian at the maximum, reweighted by Pareto-smoothed importance sampling; see `bayesjoint.infer.laplace`."""
         from bayesjoint.infer.laplace import laplace
 
-        return laplace(self, draws=draws, seed=seed, marginalize=marginalize)
+        return laplace(self, draws=draws, seed=seed, marginalize=marginalize, workers=workers)
 
     def svi(
         self,
@@ -113,11 +113,13 @@ class Fit:
         max_steps: int = 2000,
         progress: bool = True,
         marginalize: str | None = "auto",
+        workers: int | None = None,
     ) -> Posterior:
         """Draw from the guide that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi`."""
         from bayesjoint.infer.svi import svi
 
-        return svi(self, draws=draws, seed=seed, guide=guide, resample=resample, max_steps=max_steps, progress=progress, marginalize=marginalize)
+        options = {"guide": guide, "resample": resample, "max_steps": max_steps, "progress": progress, "marginalize": marginalize, "workers": workers}
+        return svi(self, draws=draws, seed=seed, **options)
 
     def nuts(
         self,

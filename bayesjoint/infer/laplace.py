@@ -6,11 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
+from bayesjoint.infer.draws import PROPOSALS, check_request, resampled, weighed
 from bayesjoint.infer.targets import target_type
-from bayesjoint.threads import few_threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
@@ -22,7 +20,7 @@ FREEDOM = 10.0
 """Degrees of freedom of the Student-t proposals: their tails cover what the Gaussian's miss."""
 
 
-def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Posterior:
+def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None, workers: int | None) -> Posterior:
     """Draw from a Student-t of the fit's covariance, weigh against the exact density, and resample.
 
     Parameters
@@ -36,6 +34,8 @@ def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Post
     marginalize : {"auto", "linear"}, optional
         Integrate fluxes and skies out, and draw them from their Gaussian given the rest: fewer dimensions to weigh in. "auto" does so
         where their priors allow it.
+    workers : int, optional
+        Processes, this one among them; default, as many as there are cores, where there is enough to do.
 
     Returns
     -------
@@ -52,10 +52,8 @@ def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None) -> Post
     target, rng = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance), np.random.default_rng(seed)
     k, size = len(target), PROPOSALS * draws
     y = rng.standard_normal((size, k)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]
-    with few_threads(largest(fit.scene)), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        z, _, weights, info = weighed(target, y, student_t)
-        theta, ll, lp = finished(target, z[resampled(weights, draws, rng)])
+    found, info = weighed(target, y, student_t, rng, workers)
+    theta, ll, lp = found.kept(resampled(found.weights, draws, rng))
     info |= {"sampler": "laplace", "seed": int(seed), "proposals": size, "evaluations": size}
     return Posterior.of(fit.scene, theta[None], ll[None], {"lp": lp[None]}, info)
 

@@ -6,15 +6,14 @@ import json
 import os
 import pathlib
 import tempfile
-from concurrent.futures import wait
 from typing import TYPE_CHECKING, Any
 
-import cloudpickle
 import numpy as np
 import torch
 
-from bayesjoint.infer.chain import STATS, ChainTask, run_chain, run_for_parent
+from bayesjoint.infer.chain import STATS, ChainTask, run_chain
 from bayesjoint.infer.draws import check_request, values_of
+from bayesjoint.infer.pool import cores, share
 from bayesjoint.infer.targets import target_type
 from bayesjoint.scene.saving import checksum
 
@@ -81,8 +80,7 @@ def nuts(
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
     scene, kind = fit.scene, target_type(fit.scene, marginalize)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(chains, cores) if workers is None else max(1, int(workers))
+    workers = min(chains, cores()) if workers is None else max(1, int(workers))
     if scene.device.type != "cpu":
         workers = 1
     with tempfile.TemporaryDirectory() as scratch:
@@ -92,7 +90,7 @@ def nuts(
             folder,
             fit,
             {"seed": int(seed), "warmup": int(warmup), "target_accept": target_accept, "marginalize": kind.word},
-            max(1, cores // min(chains, cores)),
+            max(1, cores() // min(chains, cores())),
         )
         z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
         target = kind(scene, z, covariance)
@@ -150,35 +148,7 @@ def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int
 
 
 def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
-    """Run chains side by side, this process being one of the workers: it draws while the others still start."""
     from tqdm.auto import tqdm
 
-    left, running, executor = list(tasks), [], None
-    if workers > 1:
-        from loky import get_reusable_executor
-
-        executor = get_reusable_executor(max_workers=workers - 1, timeout=60)
     with tqdm(total=sum(t.draws for t in tasks), desc="NUTS", disable=not progress, leave=False) as bar:
-
-        def watch() -> None:
-            """Show how far they are, and hand chains to processes that are free: one that was queued could not be taken back."""
-            bar.update(max(0, sum(min(t.done(), t.draws) for t in tasks) - bar.n))
-            for future in [f for f in running if f.done()]:
-                running.remove(future)
-                future.result()
-            while executor is not None and left and len(running) < workers - 1:
-                running.append(executor.submit(run_for_parent, cloudpickle.dumps(left.pop(0))))
-
-        try:
-            mine = left.pop(0)
-            watch()
-            while mine is not None:
-                run_chain(mine, watch)
-                mine = left.pop(0) if left else None
-            while running:
-                wait(running, timeout=0.2)
-                watch()
-        except BaseException:
-            if executor is not None:
-                executor.shutdown(wait=False, kill_workers=True)
-            raise
+        share(run_chain, tasks, workers, lambda: bar.update(max(0, sum(min(t.done(), t.draws) for t in tasks) - bar.n)))

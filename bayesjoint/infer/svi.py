@@ -11,7 +11,7 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import PROPOSALS, check_request, finished, largest, resampled, weighed
+from bayesjoint.infer.draws import PROPOSALS, check_request, largest, resampled, weighed
 from bayesjoint.infer.guides import GUIDES, Guide, Particle
 from bayesjoint.infer.targets import target_type
 from bayesjoint.threads import few_threads
@@ -29,7 +29,9 @@ MOVE = 0.02
 PROBES = 256
 
 
-def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_steps: int, progress: bool, marginalize: str | None) -> Posterior:
+def svi(
+    fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_steps: int, progress: bool, marginalize: str | None, workers: int | None
+) -> Posterior:
     """Fit a guide to the posterior by Pyro's SVI, started at the maximum and its covariance, and draw from it.
 
     The gradient has no noise where the guide is the posterior (see `bayesjoint.infer.guides.Particle`), and draws come in mirrored pairs.
@@ -50,6 +52,8 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
         Steps after which to give up, and say so.
     marginalize : {"auto", "linear"}, optional
         Integrate fluxes and skies out, and draw them from their Gaussian given the rest; "auto" does so where their priors allow it.
+    workers : int, optional
+        Processes that weigh the draws, this one among them; default, as many as there are cores, where there is enough to do.
 
     Returns
     -------
@@ -120,12 +124,13 @@ def svi(fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_step
 
         with torch.no_grad():
             y = family.draw(PROPOSALS * draws if resample else draws).cpu().double().numpy()
-        z, _, weights, info = weighed(target, y, density)
-        whole, ll, joint = finished(target, z[resampled(weights, draws, np.random.default_rng(seed))] if resample else z)
+        rng = np.random.default_rng(seed)
+        found, info = weighed(target, y, density, rng, workers)
+        theta, ll, lp = found.kept(resampled(found.weights, draws, rng) if resample else np.arange(draws))
     info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + len(y)}
     info["resampled"] = bool(resample)
     info["elbo"] = -float(np.mean(losses[-BLOCK:])) if losses else float("nan")
-    return Posterior.of(fit.scene, whole[None], ll[None], {"lp": joint[None]}, info)
+    return Posterior.of(fit.scene, theta[None], ll[None], {"lp": lp[None]}, info)
 
 
 def _rising(losses: list[float], block: int) -> bool:

@@ -35,9 +35,12 @@ class Target:
         Coordinates in which the density is periodic, by 180.
     word : str
         What was integrated out.
+    noise : int
+        Unit Normal numbers that a draw takes besides: for what was integrated out.
     """
 
     word = ""
+    noise = 0
 
     def __init__(self, scene: Scene, z: torch.Tensor, covariance: torch.Tensor, sites: list[int]) -> None:
         self.scene, self.sites = scene, sites
@@ -58,9 +61,15 @@ class Target:
         """Log density at flat coordinates (k,), differentiable; what `finish` needs of the place is kept."""
         raise NotImplementedError
 
-    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The whole flat vector of a draw (n,), its log likelihood by image, and its log density in the scene; random numbers are torch's."""
+    def draw(self, z: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The whole flat vector of a draw (n,) from its z (k,) and unit Normal numbers (noise,), and its log likelihood by image."""
         raise NotImplementedError
+
+    @torch.no_grad()
+    def finish(self, z: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What `draw` gives, and the log density in the scene."""
+        whole, ll = self.draw(z, noise)
+        return whole, ll, ll.sum() + self.scene.log_prior(whole)
 
     @torch.no_grad()
     def departure(self) -> float:
@@ -107,11 +116,10 @@ class Joint(Target):
         return value
 
     @torch.no_grad()
-    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See `Target.finish`."""
+    def draw(self, z: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Target.draw`."""
         z = z.detach()
-        ll, lp = self._recall(z) or self.scene.log_parts(z)
-        return z, ll, ll.sum() + lp
+        return z, (self._recall(z) or self.scene.log_parts(z))[0]
 
 
 class Marginal(Target):
@@ -122,6 +130,7 @@ class Marginal(Target):
     def __init__(self, scene: Scene, z: torch.Tensor, covariance: torch.Tensor) -> None:
         self.linear = Linear(scene, scene.chart.values(z)[0])
         super().__init__(scene, z, covariance, self.linear.rest)
+        self.noise = len(self.linear.sites)
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """See `Target.log_density`."""
@@ -130,15 +139,14 @@ class Marginal(Target):
         return value
 
     @torch.no_grad()
-    def finish(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See `Target.finish`."""
+    def draw(self, z: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Target.draw`."""
         z = z.detach()
         solution = self._recall(z) or self.linear.evaluate(z)[1]
-        amplitudes = solution.draw(torch.randn(len(self.linear.sites), dtype=torch.float64).to(z.device))
+        amplitudes = solution.draw(noise.to(z.device))
         whole = self.linear.embed(z)
         whole[self.linear.sites] = amplitudes.to(z.dtype)
-        ll = solution.log_likelihoods(amplitudes)
-        return whole, ll, ll.sum() + self.scene.log_prior(whole)
+        return whole, solution.log_likelihoods(amplitudes)
 
 
 def target_type(scene: Scene, marginalize: str | None) -> type[Joint | Marginal]:

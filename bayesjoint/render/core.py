@@ -165,8 +165,10 @@ class Hankel(Core):
         turn = slope * (wu * wv) * ((1 - q * q) * (torch.pi / 180))
         return value[:, 0], torch.stack([slope * wv * wv * q, turn, *value.T[1:]])
 
-    def draw(self, p: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """The transform, and what `adjoint` needs."""
+    def draw(self, p: torch.Tensor, slopes: bool = True) -> tuple[torch.Tensor, Any]:
+        """The transform, and what `adjoint` needs (nothing, without slopes)."""
+        if not slopes:
+            return self.plain(p), None
         _, _, q, pa, *params = numbers(p)
         g, _, by = self.source.derivatives(self.rho2, *params)
         wu, wv, kappa = self.turned(q, pa)

@@ -44,9 +44,11 @@ class Outside:
         """`plain`, with a backward pass of its own."""
         return _OutsideLight.apply(p, self)
 
-    def draw(self, p: torch.Tensor, new: New) -> tuple[torch.Tensor, Any]:
-        """Brightness, and what `adjoint` needs."""
+    def draw(self, p: torch.Tensor, new: New, slopes: bool = True) -> tuple[torch.Tensor, Any]:
+        """Brightness, and what `adjoint` needs (nothing, without slopes)."""
         values = numbers(p)
+        if not slopes:
+            return self._brightness(values, p, new), None
         light, *kept = self._fields(values, new)
         return light.mul_(1 / values[2]), (values, light, *kept)
 
@@ -73,6 +75,14 @@ class Outside:
         wu, wv = 2 * w * u, w * v * (2 / q)
         slopes = [-wu * s - wv * c, -wu * c + wv * s, -wv * v - light / q, wv * u * ((q * q - 1) * (torch.pi / 180))]
         return torch.stack([*slopes, *by, light]).mul_(1 / q)
+
+    def _brightness(self, values: Sequence[Scalar], p: torch.Tensor, new: New) -> torch.Tensor:
+        _, _, rho2 = self.grid.ellipse(values, new)
+        near = self.grid.window(values, REACH * self.a)
+        inner = rho2[near].clamp_(min=1e-30)
+        light = self.source.radial_light(rho2, *p[4:].unbind())
+        light[near].mul_(1 - inner.square().mul_(-1 / self.a**4).exp_())
+        return light.mul_(1 / values[2])
 
     def _fields(self, p: Sequence[Scalar], new: New) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Brightness times q, and what its derivatives are made of: light, u, v/q, d light/d rho², [d light/d parameter]."""
@@ -101,8 +111,10 @@ class TracedOutside(Outside):
         """As `plain`."""
         return self.plain(p)
 
-    def draw(self, p: torch.Tensor, new: New) -> tuple[torch.Tensor, Any]:
+    def draw(self, p: torch.Tensor, new: New, slopes: bool = True) -> tuple[torch.Tensor, Any]:
         """See `Outside.draw`."""
+        if not slopes:
+            return self.plain(p.detach()), None
         with torch.enable_grad():
             leaf = p.detach().requires_grad_(True)
             light = self.plain(leaf)

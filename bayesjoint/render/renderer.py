@@ -94,14 +94,14 @@ class Renderer:
             False leaves the gradient away.
         """
         new = self._scratch.reset()
-        smooth = [(part, *part.draw(local, new)) for part in self.smooth]
+        smooth = [(part, *part.draw(local, new, slopes)) for part in self.smooth]
         if len(smooth) == 1 and smooth[0][0].where == self.everywhere:
             residual = torch.sub(smooth[0][1], data, out=new(data))
         else:
             residual = torch.neg(data, out=new(data))
             for part, drawn, _ in smooth:
                 residual[part.where] += drawn
-        drawn = [s.draw(residual, v[:-1], v[-1]) for s, v in zip(self.stamps, local, strict=True)]
+        drawn = [s.draw(residual, v[:-1], v[-1], slopes=slopes) for s, v in zip(self.stamps, local, strict=True)]
         for v in sky:
             residual.add_(v[0])
             if len(v) == 3:
@@ -204,7 +204,7 @@ class Renderer:
         area = [int(np.prod([s.stop - s.start for s in self._reach(k, v)])) for k, v in enumerate(local)]
         return [len(v) * n for v, n in zip((*local, *sky), [*area, *[int(np.prod(self.shape))] * len(sky)], strict=True)]
 
-    def units(self, local: Locals, sky: Locals, weight: torch.Tensor) -> tuple[list[Block], list[tuple[Any, ...]]]:
+    def units(self, local: Locals, sky: Locals, weight: torch.Tensor, *, slopes: bool = True) -> tuple[list[Block], list[tuple[Any, ...]]]:
         """Images of unit flux of each source alone, and of unit amplitude of each of the skies' parameters, times `weight` (ny, nx).
 
         Returns
@@ -212,7 +212,7 @@ class Renderer:
         blocks : list of Block
             In buffers, until the next call; sources are numbered first, then the skies' parameters.
         kept : list
-            What `units_adjoint` needs.
+            What `units_adjoint` needs; of no use to it without `slopes`.
         """
         new, one = self._scratch.reset(), torch.ones((), dtype=self.dtype, device=self.device)
         where = [self._reach(k, v) for k, v in enumerate(local)]
@@ -233,9 +233,9 @@ class Renderer:
             if part is None or part.where != place:
                 canvas.zero_()
             if part is not None:
-                smooth, outside = part.unit(k, p, new)
+                smooth, outside = part.unit(k, p, new, slopes)
                 canvas[inside(part.where, place)] = smooth
-            kept.append((place, outside, s.draw(canvas, p, one, (place[0].start, place[1].start))))
+            kept.append((place, outside, s.draw(canvas, p, one, (place[0].start, place[1].start), slopes)))
             canvas.mul_(weight[place])
         m = len(at)
         for v in sky:

@@ -67,14 +67,14 @@ class Smooth:
         return self.blur.forward(light)
 
     # -- without a graph --------------------------------------------------------------------------------------------------
-    def draw(self, local: Locals, new: Scratch) -> tuple[torch.Tensor, dict[int, Any]]:
+    def draw(self, local: Locals, new: Scratch, slopes: bool = True) -> tuple[torch.Tensor, dict[int, Any]]:
         """`image`, in buffers that stay, and what `adjoint` needs."""
         light, kept = {}, {}
         for step, sources in self.by_step.items():
             grid, canvas = self.grids[step], new.empty(self.blur.canvas(step), self.dtype, self.device).zero_()
             inside = canvas[: grid.shape[0], : grid.shape[1]]
             for k in sources:
-                bright, kept[k] = self.outside[k].draw(local[k][:-1], new)
+                bright, kept[k] = self.outside[k].draw(local[k][:-1], new, slopes)
                 add_scaled(inside, bright, numbers(local[k][-1:])[0])
             inside.mul_(grid.area)
             light[step] = canvas
@@ -92,9 +92,9 @@ class Smooth:
                 out[k] = g
         return out
 
-    def unit(self, k: int, p: torch.Tensor, new: Scratch) -> tuple[torch.Tensor, Any]:
+    def unit(self, k: int, p: torch.Tensor, new: Scratch, slopes: bool = True) -> tuple[torch.Tensor, Any]:
         """One source of unit flux, and what `unit_adjoint` needs."""
-        light, kept = self.outside[k].draw(p, new)
+        light, kept = self.outside[k].draw(p, new, slopes)
         return self._blurred(self.step[k], light), kept
 
     def unit_adjoint(self, k: int, grad: torch.Tensor, kept: Any, new: Scratch) -> torch.Tensor:

@@ -200,14 +200,16 @@ class Stamp:
         box = self._to_pixels(spectrum) * (inside * flux)
         return canvas.index_add(0, flat, box.reshape(-1))
 
-    def draw(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, origin: tuple[int, int] = (0, 0)) -> tuple[Any, ...]:
+    def draw(
+        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, origin: tuple[int, int] = (0, 0), slopes: bool = True
+    ) -> tuple[Any, ...]:
         """Add the core to a canvas, which begins at the row and column `origin` of the image, in place; return what `adjoint` needs."""
         places, offset = self._where(p)
         places = places.seen_from(origin)
         blurred, kept = self._blurred_phase(offset), None
         spectrum = blurred
         if self.core is not None:
-            value, kept = self.core.draw(p)
+            value, kept = self.core.draw(p, slopes)
             spectrum = blurred * value
         places.put(canvas, self._to_pixels(spectrum), flux)
         return places, blurred, spectrum, kept

@@ -36,8 +36,10 @@ class Traced(Core):
         """As `plain`."""
         return self.plain(p)
 
-    def draw(self, p: torch.Tensor) -> tuple[torch.Tensor, Any]:
-        """The transform, and what `adjoint` needs."""
+    def draw(self, p: torch.Tensor, slopes: bool = True) -> tuple[torch.Tensor, Any]:
+        """The transform, and what `adjoint` needs (nothing, without slopes)."""
+        if not slopes:
+            return self.plain(p.detach()), None
         with torch.enable_grad():
             leaf = p.detach().requires_grad_(True)
             value = self.plain(leaf)

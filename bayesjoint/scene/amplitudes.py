@@ -60,7 +60,7 @@ class Amplitudes:
 
 
 @torch.no_grad()
-def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor) -> Amplitudes:
+def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor, slopes: bool = True) -> Amplitudes:
     """What fluxes and skies do to the image, at the values `full`.
 
     Parameters
@@ -69,11 +69,13 @@ def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor) -
         Sites' values, then constants.
     place : tensor of int
         By site and constant: its place among those wanted; -1 if it is held.
+    slopes : bool
+        Whether `pull` will be asked for.
     """
     local, skies = term._split(full)
     weight = term.weighted(full)
     with few_threads(term.data.numel()):
-        blocks, kept = term.renderer.units(local, skies, weight)
+        blocks, kept = term.renderer.units(local, skies, weight, slopes=slopes)
         values = torch.cat([*(v[-1:] for v in local), *skies])
         residual = total(blocks, -values, term.data * weight)
         m = len(values)

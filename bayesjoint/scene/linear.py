@@ -28,7 +28,9 @@ def linear_sites(scene: Scene) -> list[int]:
     return [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
 
 
-def gather(scene: Scene, full: torch.Tensor, linear: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Amplitudes]]:
+def gather(
+    scene: Scene, full: torch.Tensor, linear: list[int], slopes: bool = True
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Amplitudes]]:
     """Sums over the images of U^T U, shape (m, m), U^T r (m,) and r^T r, at the values of `full`; and each image's own."""
     m = len(linear)
     place = torch.full((len(full),), -1, dtype=torch.int64)
@@ -37,7 +39,7 @@ def gather(scene: Scene, full: torch.Tensor, linear: list[int]) -> tuple[torch.T
     h = torch.zeros(m, m, dtype=torch.float64, device=full.device)
     g, chi2, parts = h.new_zeros(m), h.new_zeros(()), []
     for term in scene.likelihoods:
-        a = amplitudes(term, full, place)
+        a = amplitudes(term, full, place, slopes)
         h.index_put_((a.site[:, None], a.site), a.gram.double() * a.factor[:, None] * a.factor, accumulate=True)
         g.index_add_(0, a.site, a.rhs.double() * a.factor)
         chi2 = chi2 + a.chi2
@@ -75,7 +77,7 @@ class Linear:
         """The whole flat vector, of the others' z and the linear sites at their prior's mean."""
         return self.start.index_copy(0, self.index, z)
 
-    def solve(self, full: torch.Tensor) -> Solution:
+    def solve(self, full: torch.Tensor, slopes: bool = True) -> Solution:
         """The linear sites' Gaussian at the values `full`; theirs are what it is counted from, for the sake of rounding.
 
         Raises
@@ -83,7 +85,7 @@ class Linear:
         torch.linalg.LinAlgError
             Where nothing tells two of them apart.
         """
-        return Solution(self, full.detach(), *gather(self.scene, full.detach(), self.sites))
+        return Solution(self, full.detach(), *gather(self.scene, full.detach(), self.sites, slopes))
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log of the density of the other sites' flat coordinates (k,), linear sites integrated out; with all constants; differentiable."""
@@ -100,7 +102,7 @@ class Linear:
 
     def profile(self, z: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The whole flat vector with the linear sites where the log density is highest, given the others in it, and that log density."""
-        s = self.solve(self.scene.full(self.scene.chart.values(z)[0]))
+        s = self.solve(self.scene.full(self.scene.chart.values(z)[0]), slopes=False)
         best = z.clone()
         best[self.sites] = s.mean.to(z.dtype)
         prior = float(self.scene.log_prior(best))
@@ -155,7 +157,7 @@ class _Marginal(torch.autograd.Function):
     def forward(ctx: Any, full: torch.Tensor, linear: Linear, found: list[Solution]) -> torch.Tensor:
         full = full.detach().clone()
         full[linear.sites] = linear.a0.to(full.dtype)
-        s = linear.solve(full)
+        s = linear.solve(full, slopes=ctx.needs_input_grad[0])
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(s.slope())
         found.append(s.keep())

@@ -250,7 +250,7 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
     theta[linear] = 0.0
     mean, sd = np.nan_to_num(np.array([_moments(sites[i].prior) for i in linear]), nan=np.inf).T
     precision = sd**-2
-    h, g, chi2, _ = gather(scene, scene.full(theta), linear)
+    h, g, chi2, _ = gather(scene, scene.full(theta), linear, slopes=False)
     h = h.cpu().numpy() + np.diag(precision)
     g, chi2 = g.cpu().numpy() + precision * np.where(precision > 0, mean, 0.0), float(chi2)
     scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
