@@ -82,8 +82,9 @@ class Target:
 
     def settle(self, z: torch.Tensor) -> None:
         """Forget all places but this one."""
-        key = _key(z)
-        self._seen = {key: self._seen[key]} if key in self._seen else {}
+        if self._seen:
+            key = _key(z)
+            self._seen = {key: self._seen[key]} if key in self._seen else {}
 
     def forget(self) -> None:
         """Forget all places."""
