@@ -6,6 +6,7 @@ Several images of one patch of sky, each on its own pixels with its own PSF, are
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import bayesjoint.infer.climb  # noqa: F401  # what `Scene.fit` needs, so that the first fit does not wait for it
 from bayesjoint.images import PSF, Image
 from bayesjoint.scene import Scene, noise
 from bayesjoint.sky import (

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import torch
 
-__all__ = ["few_threads", "threads"]
+if TYPE_CHECKING:
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["few_threads", "largest", "threads"]
 
 SMALL = 256 * 256
 """Pixels up to which one thread is as fast as many, and far faster beside other work."""
+
+
+def largest(scene: Scene) -> int:
+    """Pixels of the scene's largest image."""
+    return max(im.data.size for im in scene.images)
 
 
 @contextlib.contextmanager

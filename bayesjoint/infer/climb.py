@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.basins import others, suspects
-from bayesjoint.infer.draws import largest
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.scene.starts import linear_values
-from bayesjoint.threads import few_threads
+from bayesjoint.threads import few_threads, largest
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:

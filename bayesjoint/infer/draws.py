@@ -15,13 +15,14 @@ from bayesjoint.infer.evidence import k_threshold, note
 from bayesjoint.infer.pool import cores, share
 from bayesjoint.infer.targets import Target
 from bayesjoint.posterior.arviz_seam import pareto_smooth
-from bayesjoint.threads import few_threads, threads
+from bayesjoint.scene.density import values_of
+from bayesjoint.threads import few_threads, largest, threads
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["PROPOSALS", "Weighed", "check_request", "densities", "largest", "resampled", "values_of", "weighed"]
+__all__ = ["PROPOSALS", "Weighed", "check_request", "densities", "resampled", "weighed"]
 
 PROPOSALS = 4
 """Proposals for each draw kept."""
@@ -30,11 +31,6 @@ WORTH = 3e7
 PERIOD = 180.0
 NARROW = 0.02
 """Width of an angle, in periods, up to which what lies beyond one turn does not matter."""
-
-
-def largest(scene: Scene) -> int:
-    """Pixels of the scene's largest image."""
-    return max(im.data.size for im in scene.images)
 
 
 def weighed(
@@ -142,15 +138,6 @@ def densities(scene: Scene, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ll[k] = by_image.cpu().double().numpy()
             lp[k] = float(by_image.sum() + prior)
     return np.where(np.isfinite(lp), lp, -np.inf), ll
-
-
-@torch.no_grad()
-def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
-    """Values of the sites at flat draws (s, n)."""
-    out = np.empty_like(z)
-    for k, row in enumerate(z):
-        out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
-    return out
 
 
 @torch.no_grad()

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.basins import blended
-from bayesjoint.infer.draws import values_of
 from bayesjoint.infer.lm import State
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.log import log
 from bayesjoint.scene.alike import alike, meeting
+from bayesjoint.scene.density import values_of
 from bayesjoint.scene.planning import BUDGET
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
-from bayesjoint.infer.draws import check_request, values_of
+from bayesjoint.infer.draws import check_request
 from bayesjoint.infer.pool import cores, share
 from bayesjoint.infer.targets import target_type
+from bayesjoint.scene.density import values_of
 from bayesjoint.scene.saving import checksum
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import PROPOSALS, check_request, largest, resampled, weighed
+from bayesjoint.infer.draws import PROPOSALS, check_request, resampled, weighed
 from bayesjoint.infer.guides import GUIDES, Guide, Particle
 from bayesjoint.infer.targets import target_type
-from bayesjoint.threads import few_threads
+from bayesjoint.threads import few_threads, largest
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Density", "score"]
+__all__ = ["Density", "score", "values_of"]
 
 
 def score(scene: Scene, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -22,6 +23,15 @@ def score(scene: Scene, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, to
         by_image.append(value)
         slope += grad[: len(theta)]
     return torch.stack(by_image), prior, pull(slope)
+
+
+@torch.no_grad()
+def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
+    """Values of the sites at flat draws (s, n)."""
+    out = np.empty_like(z)
+    for k, row in enumerate(z):
+        out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
+    return out
 
 
 class Density(torch.autograd.Function):
