@@ -16,6 +16,8 @@ from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
 from bayesjoint.infer.chain import STATS
+from bayesjoint.infer.nuts import BENT
+from bayesjoint.infer.targets import Joint
 
 METHODS = {
     "laplace": lambda best: best.laplace(draws=2500, seed=1),
@@ -202,6 +204,7 @@ def test_same_seed_same_draws_and_no_global_state(best):
     assert np.allclose(a, b, rtol=1e-9) and not np.allclose(a, c)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(best.laplace(50, seed=3).theta, best.laplace(50, seed=3).theta)
+    assert np.allclose(best.laplace(50, seed=3, workers=2).theta, best.laplace(50, seed=3, workers=1).theta, rtol=1e-9)
     import pyro
 
     assert len(pyro.get_param_store()) == 0
@@ -238,3 +241,34 @@ def test_a_checkpoint_keeps_the_maximum_that_it_began_with(best, tmp_path):
     assert not np.array_equal(moved, whole)  # the other maximum is what it goes on with
     with pytest.raises(ValueError, match=r"galaxy\.x"):
         nearby(0.1)
+
+
+def test_steps_are_long_where_the_posterior_is_nearly_normal(linear, best):
+    """The exact Normal has no departure from itself; a wall has, and is drawn from in short steps; the user's own word stands."""
+
+    def departure(fit):
+        return Joint(fit.scene, fit.z, fit.z_covariance).departure()
+
+    exact, walled = (
+        linear[0].fit(progress=False),
+        bj.Scene([bj.Sersic("galaxy", n=dist.Uniform(0.5, 1.3)), bj.Sky()], best.scene.images).fit(progress=False),
+    )
+    assert departure(exact) < 1e-6 and departure(walled) > BENT
+
+    def aim(fit, **given):
+        return fit.nuts(draws=2, warmup=2, chains=1, seed=1, progress=False, **given).info["target_accept"]
+
+    assert (aim(exact), aim(walled), aim(walled, target_accept=0.7)) == (0.6, 0.8, 0.7)
+
+
+def test_off_the_cpu_no_place_is_kept_or_looked_for(best):
+    target = Joint(best.scene, best.z, best.z_covariance)
+    target.settle(torch.empty(len(best.names), device="meta"))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_all_is_the_same(best):
+    there = bj.Scene(best.scene.components, best.scene.images, device="cuda").fit(progress=False)
+    assert all(abs(there.values[n] - best.values[n]) < 0.01 * best.errors[n] for n in best.names)
+    for post in (there.laplace(200, seed=1), there.nuts(draws=50, warmup=30, chains=1, seed=1, progress=False)):
+        assert all(abs(post.draws(n).mean() - best.values[n]) < best.errors[n] for n in best.names if not n.endswith(".pa"))

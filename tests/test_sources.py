@@ -265,12 +265,16 @@ def test_derivatives(name, plan):
     data, weight = torch.randn(SMALL, SMALL, dtype=F64), torch.rand(SMALL, SMALL, dtype=F64)
     f = half_chi2(r, data, weight)
     half, (fused,), _ = r.score([p], [], data, weight)
+    with torch.no_grad():
+        bare, nothing, _ = r.score([p], [], data, weight, slopes=False)
+        alone, same = (torch.cat([b.values.clone() for b in r.units([p], [], weight, slopes=s)[0]]) for s in (False, True))
     leaf = p.clone().requires_grad_()
     value = f(leaf)
     (plain,) = torch.autograd.grad(value, leaf)
     jacobian = r.jacobian([p], [])
     product = jacobian @ ((r.image([p], []) - data) * weight).reshape(-1)
-    assert abs(float(half) / value.item() - 1) < 1e-12
+    assert abs(float(half) / value.item() - 1) < 1e-12 and abs(float(bare) / float(half) - 1) < 1e-12 and not nothing
+    torch.testing.assert_close(alone, same, rtol=1e-10, atol=1e-12 * float(same.abs().max()))
     for ours in (fused, product):
         torch.testing.assert_close(ours, plain, rtol=1e-8, atol=1e-10 * float(plain.abs().max()))
     assert torch.autograd.gradcheck(f, (leaf,), eps=1e-5, atol=1e-7 * float(plain.abs().max()), rtol=1e-5)
@@ -394,6 +398,8 @@ def test_meta_device(name, plan):
     p = local(name).to("meta")
     pixels = torch.empty(SMALL, SMALL, dtype=F64, device="meta")
     half, (grad,), _ = r.score([p], [], pixels, pixels)
+    with torch.no_grad():
+        assert r.score([p], [], pixels, pixels, slopes=False)[0].device.type == "meta"
     image, jacobian = r.image([p], []), r.jacobian([p], [])
     assert {x.device.type for x in (half, grad, image, jacobian)} == {"meta"}
     assert (half.shape, grad.shape, image.shape, jacobian.shape) == ((), p.shape, pixels.shape, (len(p), SMALL**2))
