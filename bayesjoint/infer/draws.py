@@ -145,11 +145,13 @@ def _log_priors(scene: Scene, z: np.ndarray) -> np.ndarray:
     return np.array([float(scene.log_prior(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))) for row in z])
 
 
-def check_request(fit: Fit, draws: int, seed: int) -> None:
-    """Refuse, in one sentence, to sample nothing, or with draws or a seed that are no whole numbers."""
+def check_request(fit: Fit, draws: int, seed: int, workers: int | None) -> None:
+    """Refuse, in one sentence, to sample nothing, or with draws, a seed or workers that are no whole numbers."""
     if not len(fit.names):
         raise ValueError("There is nothing to sample: every parameter of the scene is held; free some with scene.free(...).")
     if int(draws) != draws or draws < 1:
         raise ValueError(f"draws is to be a whole number of at least 1, and {draws!r} came.")
     if int(seed) != seed or seed < 0:
         raise ValueError(f"seed is to be a whole number that is not negative, and {seed!r} came.")
+    if workers is not None and (int(workers) != workers or workers < 1):
+        raise ValueError(f"workers is to be a whole number of at least 1, or None for as many as there are cores, and {workers!r} came.")

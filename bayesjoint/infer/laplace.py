@@ -48,7 +48,7 @@ def laplace(fit: Fit, *, draws: int, seed: int, marginalize: str | None, workers
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    check_request(fit, draws, seed)
+    check_request(fit, draws, seed, workers)
     target, rng = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance), np.random.default_rng(seed)
     k, size = len(target), PROPOSALS * draws
     y = rng.standard_normal((size, k)) / np.sqrt(rng.chisquare(FREEDOM, size) / FREEDOM)[:, None]

@@ -76,12 +76,12 @@ def nuts(
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    check_request(fit, draws, seed)
+    check_request(fit, draws, seed, workers)
     for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
     scene, kind = fit.scene, target_type(fit.scene, marginalize)
-    workers = min(chains, cores()) if workers is None else max(1, int(workers))
+    workers = min(chains, cores()) if workers is None else int(workers)
     if scene.device.type != "cpu":
         workers = 1
     with tempfile.TemporaryDirectory() as scratch:

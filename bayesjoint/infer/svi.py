@@ -68,7 +68,7 @@ def svi(
 
     from bayesjoint.posterior.posterior import Posterior
 
-    check_request(fit, draws, seed)
+    check_request(fit, draws, seed, workers)
     if guide not in GUIDES:
         raise ValueError(f"guide is to be one of {', '.join(GUIDES)}, and {guide!r} came.")
     target = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance)
