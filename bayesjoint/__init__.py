@@ -48,16 +48,15 @@ __all__ = [
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_LATER = {"calibrate": "bayesjoint", "Posterior": "bayesjoint.posterior", "compare": "bayesjoint.posterior", "load": "bayesjoint.posterior"}
-"""What is imported at its first use: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
+_LATER = {"calibrate": "calibrate", "Posterior": "posterior", "compare": "posterior", "load": "posterior"}
+"""What is imported at its first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = importlib.import_module(f"{__name__}.{name}") if _LATER[name] == __name__ else getattr(importlib.import_module(_LATER[name]), name)
-    globals()[name] = value
-    return value
+    room = importlib.import_module(f"{__name__}.{_LATER[name]}")
+    return room if name == _LATER[name] else getattr(room, name)
 
 
 def __dir__() -> list[str]:

@@ -77,6 +77,7 @@ class Outside:
         return torch.stack([*slopes, *by, light]).mul_(1 / q)
 
     def _brightness(self, values: Sequence[Scalar], p: torch.Tensor, new: New) -> torch.Tensor:
+        """`plain` without a graph, the taper taken where it is not zero alone."""
         _, _, rho2 = self.grid.ellipse(values, new)
         near = self.grid.window(values, REACH * self.a)
         inner = rho2[near].clamp_(min=1e-30)
