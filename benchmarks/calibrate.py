@@ -80,7 +80,7 @@ def calibration(level, sampler, priors, fault, options):
     path = RUNS / f"{level}_{sampler}_{priors}_{fault}_{options.simulations}.nc"
     if options.resume and path.exists():
         return bj.calibrate.Calibration.load(path)
-    more = {"draws": 250} if sampler == "laplace" else {"draws": 100, "warmup": 75, "marginalize": "auto"}
+    more = {"draws": 250} if sampler == "laplace" else {"draws": 100, "marginalize": "auto"}
     begun, simulate = time.perf_counter(), planted(fault, SNR[level])
     result = bj.calibrate.sbc(
         scene(SNR[level], priors),

@@ -30,7 +30,7 @@ def main():
             best = bj.Scene([bj.Sersic("g"), bj.Sky()], images).fit(progress=False)
             fit_s, v = time.perf_counter() - t, best.values
             t = time.perf_counter()
-            post = best.nuts(draws=draws, warmup=200, chains=4, seed=1, progress=False)
+            post = best.nuts(draws=draws, chains=4, seed=1, progress=False)
             nuts_s, s = time.perf_counter() - t, post.summary()
             ess = s["ess_bulk"].min()
             dpa = (v["g.pa"] - float(ref["pa_deg_ccw_from_y"]) + 90) % 180 - 90

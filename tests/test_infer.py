@@ -244,7 +244,7 @@ def test_a_checkpoint_keeps_the_maximum_that_it_began_with(best, tmp_path):
 
 
 def test_steps_are_long_where_the_posterior_is_nearly_normal(linear, best):
-    """The exact Normal has no departure from itself; a wall has, and is drawn from in short steps; the user's own word stands."""
+    """The exact Normal has no departure from itself; a wall has, and its steps are adapted; the user's own word stands."""
 
     def departure(fit):
         return Joint(fit.scene, fit.z, fit.z_covariance).departure()
@@ -258,7 +258,7 @@ def test_steps_are_long_where_the_posterior_is_nearly_normal(linear, best):
     def aim(fit, **given):
         return fit.nuts(draws=2, warmup=2, chains=1, seed=1, progress=False, **given).info["target_accept"]
 
-    assert (aim(exact), aim(walled), aim(walled, target_accept=0.7)) == (0.6, 0.8, 0.7)
+    assert (aim(exact), aim(walled), aim(walled, target_accept=0.7)) == (None, 0.8, 0.7)
 
 
 def test_off_the_cpu_no_place_is_kept_or_looked_for(best):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["sbc"]
 
-DEFAULTS = {"laplace": {"draws": 500}, "svi": {"draws": 500}, "nuts": {"draws": 250, "warmup": 100, "chains": 2}}
+DEFAULTS = {"laplace": {"draws": 500}, "svi": {"draws": 500}, "nuts": {"draws": 250, "chains": 2}}
 """Fewer draws than a user would take: a rank among some hundred serves, and a calibration is hundreds of posteriors."""
 OWN = {"self", "draws", "seed", "progress", "workers", "checkpoint"}
 """Arguments of a sampler that are not the caller's to give as options."""

@@ -124,7 +124,7 @@ class Fit:
     def nuts(
         self,
         draws: int = 1000,
-        warmup: int = 100,
+        warmup: int | None = None,
         chains: int = 4,
         seed: int = 0,
         *,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bayesjoint.infer.chain import STATS, ChainTask, run_chain
+from bayesjoint.infer.chain import ACCEPT, STATS, ChainTask, run_chain
 from bayesjoint.infer.draws import check_request
 from bayesjoint.infer.pool import cores, share
 from bayesjoint.infer.targets import target_type
@@ -27,17 +27,14 @@ __all__ = ["nuts"]
 SAME = 0.01
 """Distance in sigma up to which two fits found the same maximum."""
 BENT = 1.0
-"""Departure from a Normal's log density, two sigma out, up to which a posterior is drawn from in long steps."""
-ACCEPT = {True: 0.6, False: 0.8}
-"""Acceptance that is aimed at, where that is so and elsewhere. On a unit Normal the first makes steps of a sixth of a turn, of which three go half
-round: a draw takes 3 gradients and lands on the far side. The second makes 5 to 7, and follows walls and bends without divergences."""
+"""Departure from a Normal's log density, two sigma out, up to which a posterior is drawn from in steady steps."""
 
 
 def nuts(
     fit: Fit,
     *,
     draws: int,
-    warmup: int,
+    warmup: int | None,
     chains: int,
     seed: int,
     progress: bool,
@@ -49,20 +46,23 @@ def nuts(
     """Sample the posterior.
 
     In coordinates whitened by the fit's covariance the posterior is nearly a unit Normal: the kernel's mass is the identity,
-    warm-up adapts the step size alone, and few gradients make a draw (Hoffman & Gelman 2014, JMLR 15, 1593).
+    the step is long and known beforehand or found in a short warm-up, and few gradients make a draw (Hoffman & Gelman 2014, JMLR 15, 1593).
 
     Parameters
     ----------
     fit : Fit
         Start and whitening.
-    draws, warmup, chains, seed : int
-        Draws kept and warm-up steps of each chain, number of chains, seed of all of them.
+    draws, chains, seed : int
+        Draws kept of each chain, number of chains, seed of all of them.
+    warmup : int, optional
+        Steps of each chain before its draws; default 30, and 100 where its step size is to be found in them.
     progress : bool
         Show a bar over all chains.
     checkpoint : path, optional
         Folder to which draws are written as they come; a run that was cut off goes on from there, to the same result.
     target_accept : float, optional
-        Acceptance at which the step size aims; default, 0.6 for a posterior that is nearly Normal two sigma out in each parameter, else 0.8.
+        Acceptance at which the step size aims; default, 0.8. Where the posterior is nearly Normal two sigma out in each parameter, and the user
+        has no word on it, steps are long ones of one known size (`info["target_accept"]` is None then).
     workers : int, optional
         Processes at a time, this one among them; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after
         another.
@@ -77,7 +77,7 @@ def nuts(
     from bayesjoint.posterior.posterior import Posterior
 
     check_request(fit, draws, seed, workers)
-    for name, value, least in (("warmup", warmup, 0), ("chains", chains, 1)):
+    for name, value, least in (("warmup", 0 if warmup is None else warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
             raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
     scene, kind = fit.scene, target_type(fit.scene, marginalize)
@@ -90,12 +90,14 @@ def nuts(
         run = _claim(
             folder,
             fit,
-            {"seed": int(seed), "warmup": int(warmup), "target_accept": target_accept, "marginalize": kind.word},
+            {"seed": int(seed), "warmup": warmup, "target_accept": target_accept, "marginalize": kind.word},
             max(1, cores() // min(chains, cores())),
         )
         z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
         target = kind(scene, z, covariance)
-        aim = ACCEPT[target.departure() <= BENT] if target_accept is None else target_accept
+        aim = target_accept
+        if aim is None and target.departure() > BENT:
+            aim = ACCEPT
         seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
         tasks = [ChainTask(target, c, seeds[c], draws, warmup, aim, str(folder), run["threads"]) for c in range(chains)]
         _run(tasks, workers, progress)
@@ -108,7 +110,7 @@ def nuts(
     info = {
         "sampler": "nuts",
         "seed": int(seed),
-        "warmup": int(warmup),
+        "warmup": warmup,
         "gradients": int(stats["n_steps"].sum() + warm.sum()),
         "target_accept": aim,
         "marginalize": kind.word,
