@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bayesjoint.infer.approach import approach
 from bayesjoint.infer.basins import others, suspects
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
@@ -53,6 +54,8 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             bar.update(record["iteration"] - bar.n)
             bar.set_postfix(chi2=f"{record['chi2']:.6g}")
 
+        if start is None and max_iterations > 1:
+            values = approach(scene, values, prior=prior, report=report)
         best = _climb(scene, values, prior, max_iterations, report)
         suspect = suspects(scene, best[2], values, best[1].converged) if start is None and max_iterations > 1 else {}
         said = ""

@@ -14,6 +14,7 @@ from bayesjoint.log import log
 from bayesjoint.scene.alike import alike, meeting
 from bayesjoint.scene.density import values_of
 from bayesjoint.scene.planning import BUDGET
+from bayesjoint.scene.windows import lost_light
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Fit"]
 
 DEGENERATE = 1e-12
+CUT = 1.0
+"""Light outside a window, in units of the noise, from which on it is said."""
 
 
 class Fit:
@@ -54,6 +57,8 @@ class Fit:
     render_errors : dict
         Error of each image's model by its plan, root of the sum of squares in units of the noise: no parameter is biased by more
         of its own sigma.
+    lost_light : dict of dict
+        By image and source that has a window there: its light outside, root of the sum of squares in units of the noise.
     """
 
     def __init__(self, scene: Scene, state: State, prior: bool, errors: dict[str, float], basins: str = "") -> None:
@@ -79,6 +84,7 @@ class Fit:
         coarse = [f"{name} ({e:.2g} sigma)" for name, e in errors.items() if e > BUDGET]
         if coarse:
             coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
+        self.lost_light = lost_light(scene, self.values)
         left = scene.residuals(self.values)
         self.chi2 = self.history[-1]["chi2"] = float(sum((r**2).sum() for r in left.values()))  # a last step by the old precision did not sum it
         self.noise = {im.name: Residuals.of(im, left[im.name]) for im in scene.images}
@@ -90,6 +96,12 @@ class Fit:
                 blended(scene, self.covariance),
                 *meeting(alike(scene), self.names, np.array(list(self.values.values())), self.covariance),
                 coarse,
+                *(
+                    f"{name}'s window in {im} leaves away light of {e:.1f} sigma in all: enlarge it, or take window='auto'."
+                    for im, of in self.lost_light.items()
+                    for name, e in of.items()
+                    if e > CUT
+                ),
                 *(w for n in self.noise.values() if self.converged for w in n.words),
             ),
         ):

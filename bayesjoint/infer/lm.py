@@ -43,14 +43,16 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     full = scene.full(scene.chart.values(z)[0])
     n = len(scene.names)
     slope, coordinates = scene.chart.slopes(z)
+    if scene.links:
+        slope = scene.links.slopes(full[: scene.layout.count]) @ slope
     chi2, value = 0.0, 0.0
     g, h = torch.zeros_like(z), torch.zeros(n, n, dtype=z.dtype, device=z.device)
     for term in scene.likelihoods:
         c, v, gi, hi = term.normal_equations(full)
         chi2 += float(c)
         value += float(v)
-        g += slope.T @ gi[:n]
-        h += slope.T @ hi[:n, :n] @ slope
+        g += slope.T @ gi[: len(slope)]
+        h += slope.T @ hi[: len(slope), : len(slope)] @ slope
     if prior:
         x = z.detach().clone().requires_grad_(True)
         lp = scene.log_prior(x)

@@ -172,7 +172,8 @@ def why_not(scene: Scene) -> str:
     other = next((name for name, n in scene.noise.items() if not n.linear), None)
     if other is not None:
         return f"Fluxes cannot be integrated out where noise is not Gaussian, and {other!r} has {scene.noise[other]!r}: leave marginalize away."
-    odd = next((s for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and i not in linear), None)
+    amplitudes = [s for s in scene.layout.sites if s.spec.unit in ("flux", "image")]  # some are not linear by a link, and are drawn with the rest
+    odd = next((s for s in amplitudes if type(s.prior).__name__ != "Normal"), None)
     if odd is not None:
         return (
             f"Fluxes and skies are integrated out where their priors are Normal, and {odd.name} has a {type(odd.prior).__name__}: "

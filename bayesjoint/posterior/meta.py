@@ -21,13 +21,12 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
     bands = list(dict.fromkeys(im.band for im in scene.images))
     sites = []
     for s in layout.sites:
-        per = (getattr(s.component.params.get(s.spec.name), "per", None) or s.spec.per) if s.label is not None else "scene"
         sites.append(
             {
                 "name": s.name,
                 "parameter": s.parameter,
                 "label": s.label,
-                "per": per,
+                "per": s.per if s.label is not None else "scene",
                 "unit": s.unit,
                 "doc": s.spec.doc,
                 "cyclic": s.spec.cyclic,
@@ -37,23 +36,23 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
                 "calibrated": s.images[0].zeropoint is not None,
             }
         )
-    sources = []
+    sources, derived = [], {place: name for name, place in layout.derived.items()}
     for c in scene.components:
         columns: dict[str, dict[str, Any]] = {}
         for spec in c.specs:
             for im in scene.images:
                 if not c.sees(im):
                     continue
-                i = layout.index[c.name, spec.name, im.name]
-                free = i < len(layout.sites)
+                i = layout.told[c.name, spec.name, im.name]
+                name = layout.sites[i].name if i < len(layout.sites) else derived.get(i)
                 label = layout.labels[c.name, spec.name, im.name]
                 key = spec.name if label is None else f"{spec.name}_{label}"
                 unit = {"flux": "nJy" if im.zeropoint is not None else "", "image": ""}.get(spec.unit, spec.unit)
                 columns.setdefault(
                     key,
                     {
-                        "site": layout.sites[i].name if free else None,
-                        "value": None if free else layout.constants[i - len(layout.sites)],
+                        "site": name,
+                        "value": layout.constants[i - len(layout.sites)] if name is None else None,
                         "unit": unit,
                         "doc": spec.doc,
                         "parameter": spec.name,
@@ -67,6 +66,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
     return {
         "sites": sites,
         "sources": sources,
+        "derived": list(derived.values()),
         "alike": alike(scene),
         "bands": bands,
         "images": [im.name for im in scene.images],

@@ -15,6 +15,7 @@ from bayesjoint.posterior.flags import R_HAT, flags
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
 from bayesjoint.scene.alike import meeting
+from bayesjoint.scene.density import derived_of
 from bayesjoint.scene.planning import BUDGET, render_errors
 
 if TYPE_CHECKING:
@@ -83,6 +84,9 @@ class Posterior:
                 {f"image[{im.name}]": ((f"y_{im.name}", f"x_{im.name}"), np.where(im.valid, im.data, np.nan)) for im in scene.images}
             ),
         }
+        more = derived_of(scene, theta.reshape(-1, theta.shape[-1]))
+        if more:
+            groups["derived"] = xr.Dataset({k: (("chain", "draw"), v.reshape(theta.shape[:2])) for k, v in more.items()}, coords=coords)
         return cls(groups, meta, info, scene)
 
     @cached_property
@@ -101,12 +105,19 @@ class Posterior:
         return self.info.get("k_hat")
 
     def draws(self, site: str) -> np.ndarray:
-        """Draws of one site, shape (chains * draws,)."""
+        """Draws of one site, or of what follows from sites by a link, shape (chains * draws,)."""
+        if site in self.derived:
+            return self._groups["derived"][site].values.ravel()
         if site not in self.names:
             from bayesjoint.scene.layout import suggest
 
-            raise ValueError(f"The posterior has no parameter {site!r}." + suggest(site, self.names))
+            raise ValueError(f"The posterior has no parameter {site!r}." + suggest(site, [*self.names, *self.derived]))
         return self.theta[:, :, self.names.index(site)].ravel()
+
+    @property
+    def derived(self) -> list[str]:
+        """Names of what follows from sites by links: ``galaxy.n[r]`` for an index that is a polynomial in wavelength."""
+        return list(self.meta.get("derived", []))
 
     @property
     def middle(self) -> dict[str, float]:
@@ -260,7 +271,8 @@ class Posterior:
     # -- tables, plots, files --------------------------------------------------------------------------------------------
     def table(self) -> QTable:
         """One row a source: posterior means, standard deviations (``_err``), magnitudes, with units."""
-        t = meta_table(self.meta, self.names, self.theta.reshape(-1, len(self.names)))
+        names = [*self.names, *self.derived]
+        t = meta_table(self.meta, names, np.column_stack([self.draws(n) for n in names]) if names else np.zeros((self.theta[..., 0].size, 0)))
         t.meta.update({"sampler": self.info.get("sampler"), "converged": bool(self.converged), "reasons": list(self.reasons)})
         return t
 

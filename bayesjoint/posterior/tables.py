@@ -10,6 +10,7 @@ from astropy.table import MaskedColumn, QTable
 
 from bayesjoint.images import Frame
 from bayesjoint.posterior.meta import describe_sites
+from bayesjoint.scene.density import derived_of
 from bayesjoint.units import AB_NJY, KNOWN
 
 if TYPE_CHECKING:
@@ -35,7 +36,11 @@ def magnitude(flux: np.ndarray) -> np.ndarray:
 
 def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], errors: Mapping[str, float]) -> QTable:
     """Table of a fit: its values and errors, and derived quantities from Gaussian draws `theta` (s, n)."""
-    return meta_table(describe_sites(scene), list(scene.names), theta, best, errors)
+    more = derived_of(scene, theta)
+    at = derived_of(scene, np.array([[best[n] for n in scene.names]]))
+    best = {**best, **{k: float(v[0]) for k, v in at.items()}}
+    errors = {**errors, **{k: float(np.std(v)) for k, v in more.items()}}
+    return meta_table(describe_sites(scene), [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
 
 
 def meta_table(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesjoint.scene.layout import Site
-from bayesjoint.scene.saving import prior_to_plain
+from bayesjoint.scene.plain import prior_to_plain
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -29,12 +29,14 @@ def alike(scene: Scene) -> list[dict[str, Any]]:
         ``names`` of the two, and ``sites``: pairs of sites in which they may differ, angles left out.
     """
     layout, parts = scene.layout, {c.name: {} for c in scene.components}
-    for (component, parameter, image), i in layout.index.items():
-        parts[component][parameter, image] = layout.sites[i] if i < len(layout.sites) else layout.constants[i - len(layout.sites)]
+    for (component, parameter, image), i in layout.told.items():
+        n = len(layout.sites)
+        # what follows from others stands for itself: never the same for two
+        parts[component][parameter, image] = layout.sites[i] if i < n else layout.constants[i - n] if i < layout.count else (component, i)
     found = []
     for a, b in itertools.combinations(scene.components, 2):
         first, second = parts[a.name], parts[b.name]
-        if type(a) is not type(b) or a.options() != b.options() or first.keys() != second.keys():
+        if type(a) is not type(b) or _kind(a) != _kind(b) or first.keys() != second.keys():
             continue
         pairs = [(first[k], second[k]) for k in first]
         if all(_same(*p) for p in pairs):
@@ -42,6 +44,11 @@ def alike(scene: Scene) -> list[dict[str, Any]]:
             if sites:
                 found.append({"names": [a.name, b.name], "sites": [list(p) for p in sites]})
     return found
+
+
+def _kind(component: Any) -> dict[str, Any]:
+    """What it is made from; a window tells nothing apart."""
+    return {k: v for k, v in component.options().items() if k != "window"}
 
 
 def _same(a: Site | float, b: Site | float) -> bool:

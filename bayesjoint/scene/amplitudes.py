@@ -22,22 +22,19 @@ class Amplitudes:
 
     Attributes
     ----------
-    site : tensor of int, shape (m,)
-        Place of each wanted amplitude among all that are wanted.
-    factor : tensor, shape (m,)
-        From a site's value to the amplitude.
-    gram, rhs, chi2 : tensors, shape (m, m), (m,) and ()
+    lead : tensor, shape (k, m)
+        Change of each amplitude by each wanted site; float64.
+    gram, rhs, chi2 : tensors, shape (k, k), (k,) and ()
         Products of unit images with each other, with the residual, and of the residual with itself.
     values, free : tensors, shape (k,)
-        All amplitudes that the residual was made with, and which of them are wanted.
+        All amplitudes that the residual was made with, and which of them the wanted sites change.
     level : tensor or float
         Log likelihood at zero residuals.
     blocks, residual, kept, size
         What `pull` needs; valid until the image is drawn again.
     """
 
-    site: torch.Tensor
-    factor: torch.Tensor
+    lead: torch.Tensor
     gram: torch.Tensor
     rhs: torch.Tensor
     chi2: torch.Tensor
@@ -54,21 +51,21 @@ class Amplitudes:
         return replace(self, blocks=[], residual=self.chi2, kept=[])
 
     def chi2_at(self, change: torch.Tensor) -> torch.Tensor:
-        """Chi² where the wanted sites (m of all) have changed by so much."""
-        d = change[self.site] * self.factor
-        return self.chi2 - 2 * d @ self.rhs.double() + d @ self.gram.double() @ d
+        """Chi² where the wanted sites (m,) have changed by so much."""
+        d = self.lead @ change
+        return self.chi2 - 2 * d @ self.rhs + d @ self.gram @ d
 
 
 @torch.no_grad()
-def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor, slopes: bool = True) -> Amplitudes:
+def amplitudes(term: ImageLikelihood, full: torch.Tensor, lead: torch.Tensor, slopes: bool = True) -> Amplitudes:
     """What fluxes and skies do to the image, at the values `full`.
 
     Parameters
     ----------
-    full : tensor
-        Sites' values, then constants.
-    place : tensor of int
-        By site and constant: its place among those wanted; -1 if it is held.
+    full : tensor, shape (n,)
+        Sites' values, then constants, then what follows from them.
+    lead : tensor, shape (n, m)
+        How that changes with the wanted sites.
     slopes : bool
         Whether `pull` will be asked for.
     """
@@ -82,16 +79,14 @@ def amplitudes(term: ImageLikelihood, full: torch.Tensor, place: torch.Tensor, s
         h, g = full.new_zeros(m, m), full.new_zeros(m)
         gram(blocks, blocks, h)
         products(blocks, residual, g)
-    index = place[term.index[term.amplitude]]
-    free = index >= 0
+    mine = lead[term.index[term.amplitude]] * term.factor[term.amplitude].double()[:, None]
     return Amplitudes(
-        site=index[free],
-        factor=term.factor[term.amplitude][free].double(),
-        gram=h[free][:, free],
-        rhs=g[free],
+        lead=mine,
+        gram=h.double(),
+        rhs=g.double(),
         chi2=residual.square().sum(dtype=torch.float64),
         values=values,
-        free=free,
+        free=(mine != 0).any(1),
         level=term._level(full),
         blocks=blocks,
         residual=residual,
@@ -113,11 +108,8 @@ def pull(term: ImageLikelihood, full: torch.Tensor, a: Amplitudes, step: torch.T
     step, covariance : tensors, shape (m,) and (m, m)
         Of the wanted amplitudes: mean less reference, and covariance.
     """
-    change, spread = torch.zeros_like(a.values), torch.zeros(len(a.values), len(a.values), dtype=a.values.dtype, device=a.values.device)
-    change[a.free] = (step[a.site] * a.factor).to(change.dtype)
-    rows = torch.nonzero(a.free)[:, 0]
-    uncertain = covariance[a.site[:, None], a.site] * a.factor[:, None] * a.factor
-    spread[rows[:, None], rows] = uncertain.to(spread.dtype)
+    change, uncertain = (a.lead @ step).to(a.values.dtype), a.lead @ covariance @ a.lead.T
+    spread = uncertain.to(a.values.dtype)
     weight = term.weighted(full)
     residual = total(a.blocks, -change, a.residual.clone())
     values = a.values + change
@@ -143,5 +135,5 @@ def pull(term: ImageLikelihood, full: torch.Tensor, a: Amplitudes, step: torch.T
     held[term.amplitude[a.free]] = True
     out = grad.new_zeros(a.size).index_add(0, term.index, grad.masked_fill(held, 0.0))
     if term.scale is not None:
-        out[term.scale] += (a.chi2_at(step) + (uncertain * a.gram.double()).sum() - term.count) / full[term.scale]
+        out[term.scale] += (a.chi2_at(step) + (uncertain * a.gram).sum() - term.count) / full[term.scale]
     return out

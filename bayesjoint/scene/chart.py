@@ -228,17 +228,17 @@ def _ellipses(layout: Layout) -> list[tuple[int, int, list[int]]]:
     found: dict[tuple[int, int], list[int]] = {}
     taken: dict[int, tuple[int, int]] = {}
     sized: set[int] = set()
-    for (component, parameter, image), i in layout.index.items():
+    for (component, parameter, image), i in layout.told.items():
         if parameter != "q" or i >= len(layout.sites):
             continue
-        j = layout.index.get((component, "pa", image), len(layout.sites))
+        j = layout.told.get((component, "pa", image), len(layout.sites))
         if j >= len(layout.sites) or not _plane(layout.sites[i], layout.sites[j]):
             continue
         if any(taken.get(k, (i, j)) != (i, j) for k in (i, j)):
             continue  # a q or pa shared by two different ellipses: each keeps the first
         taken[i] = taken[j] = (i, j)
         sizes = found.setdefault((i, j), [])
-        r = layout.index.get((component, "r_eff", image))
+        r = layout.told.get((component, "r_eff", image))
         if r is not None and r < len(layout.sites) and r not in sized:
             sizes.append(r)
             sized.add(r)

@@ -10,19 +10,20 @@ import torch
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Density", "score", "values_of"]
+__all__ = ["Density", "derived_of", "score", "values_of"]
 
 
 def score(scene: Scene, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Log likelihood of each image, log prior (with its Jacobian), and the gradient of their sum by z; no graph is made."""
     theta, prior, pull = scene.chart.scored(z)
     full = scene.full(theta)
-    by_image, slope = [], torch.zeros_like(theta)
+    by_image, slope = [], torch.zeros_like(full)
     for term in scene.likelihoods:
         value, grad = term.score(full)
         by_image.append(value)
-        slope += grad[: len(theta)]
-    return torch.stack(by_image), prior, pull(slope)
+        slope += grad
+    by_site = scene.links.pulled(full[: scene.layout.count], slope) if scene.links else slope[: len(theta)]
+    return torch.stack(by_image), prior, pull(by_site)
 
 
 @torch.no_grad()
@@ -32,6 +33,16 @@ def values_of(scene: Scene, z: np.ndarray) -> np.ndarray:
     for k, row in enumerate(z):
         out[k] = scene.chart.values(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))[0].cpu().double().numpy()
     return out
+
+
+@torch.no_grad()
+def derived_of(scene: Scene, theta: np.ndarray) -> dict[str, np.ndarray]:
+    """What follows from the sites by links, by name, at values theta (s, n): shapes (s,)."""
+    places = {place: name for name, place in scene.layout.derived.items()}
+    out = np.empty((len(theta), len(places)))
+    for k, row in enumerate(theta if places else ()):
+        out[k] = scene.full(torch.as_tensor(row, dtype=scene.dtype).to(scene.device)).cpu().double().numpy()[list(places)]
+    return dict(zip(places.values(), out.T, strict=True))
 
 
 class Density(torch.autograd.Function):

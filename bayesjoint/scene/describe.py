@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bayesjoint.scene.checks import sharp_psfs
 from bayesjoint.scene.noise import Gaussian
-from bayesjoint.scene.saving import prior_to_plain
+from bayesjoint.scene.plain import prior_to_plain
+from bayesjoint.sky.parameters import Link, Ref
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -24,9 +25,16 @@ def describe(scene: Scene) -> str:
         )
     for name, value in scene.layout.fixed.items():
         rows.append((name, "", "fixed", f"{value:.6g}", ""))
+    for name in scene.layout.derived:
+        rows.append((name, "", "follows", "", ""))
     widths = [max(len(r[k]) for r in rows) for k in range(5)]
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     lines += [f"The noise of {name} is {n!r}." for name, n in scene.noise.items() if n != Gaussian()]
+    for c in scene.components:
+        lines += [f"{c.name}.{k} is {p!r}." for k, p in c.params.items() if isinstance(p, Ref | Link)]
+        window = getattr(c, "window", None)
+        if window is not None:
+            lines.append(f"The window of {c.name} is {window!r}.")
     return "\n".join([*lines, *(said for said, _ in sharp_psfs(scene.images).values())])
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 
-from bayesjoint.images import Frame, Image
+from bayesjoint.images import Image
+from bayesjoint.scene.links import Block
 from bayesjoint.sky.components import Component, Source
-from bayesjoint.sky.defaults import Geometry, default_prior
 from bayesjoint.sky.extended import Extended
-from bayesjoint.sky.parameters import Param, Ref, Spec
+from bayesjoint.sky.parameters import Spec
 
-__all__ = ["Layout", "Site"]
+__all__ = ["Layout", "Site", "as_local", "suggest"]
 
 
 @dataclass
@@ -32,6 +31,7 @@ class Site:
     default: bool = True
     label: str | None = None
     """The band or image that the site belongs to, for per-band and per-image parameters."""
+    per: str = "scene"
 
     @property
     def parameter(self) -> str:
@@ -48,11 +48,17 @@ class Site:
 
 @dataclass
 class Layout:
-    """Sites, constants, and the index of every (component, parameter, image) in the vector of both."""
+    """Sites, constants, what follows from them, and the place of every (component, parameter, image) in the vector of all three."""
 
     sites: list[Site] = field(default_factory=list)
     constants: list[float] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    derived: dict[str, int] = field(default_factory=dict)
+    """Places of what links make, by name: ``galaxy.n[r]``."""
+    told: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Places of parameters as they are told: before an image's shift and zeropoint."""
     index: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Places of parameters as the image sees them."""
     fixed: dict[str, float] = field(default_factory=dict)
     labels: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     """The band or image by which each (component, parameter, image) is told apart, held ones too."""
@@ -61,6 +67,11 @@ class Layout:
     def names(self) -> list[str]:
         """Names of the sites in order."""
         return [s.name for s in self.sites]
+
+    @property
+    def count(self) -> int:
+        """Sites and constants."""
+        return len(self.sites) + len(self.constants)
 
     def local(self, component: Component, image: Image) -> list[int]:
         """Indices of a component's local parameters in an image: (x, y, q, pa, *light, flux), or all of a Sky or NoiseScale."""
@@ -71,95 +82,6 @@ class Layout:
         else:
             keys = ["x", "y", "flux"]
         return [self.index[component.name, k, image.name] for k in keys]
-
-
-def build(components: Sequence[Component], images: Sequence[Image], frame: Frame, fixed: Mapping[str, float]) -> Layout:
-    """Lay out the sites of a scene; `fixed` holds sites at values by name.
-
-    Raises
-    ------
-    ValueError
-        For a link that leads nowhere or round in circles, images of one band that mix calibrated and uncalibrated fluxes.
-    """
-    layout, geometry, by_name = Layout(), Geometry.of(images, frame), {c.name: c for c in components}
-    owners: dict[str, list[int] | int] = {}
-    wanted = dict(fixed)
-
-    def owner(component: Component, spec: Spec, trail: tuple[str, ...] = ()) -> tuple[Component, Spec]:
-        given = component.params.get(spec.name)
-        if not isinstance(given, Ref):
-            return component, spec
-        here = f"{component.name}.{spec.name}"
-        if by_name.get(given.component.name) is not given.component:
-            raise ValueError(f"{here} is shared with {given!r}, whose component is not in the scene: add it to the components.")
-        if here in trail:
-            raise ValueError(f"{here} is shared with itself through {' -> '.join(trail)}: break the circle.")
-        shared = given.component.spec(given.name)
-        if shared.unit != spec.unit:
-            raise ValueError(
-                f"{here} ({spec.unit or 'no unit'}) is shared with {given!r} ({shared.unit or 'no unit'}): share parameters of one unit."
-            )
-        return owner(given.component, shared, (*trail, here))
-
-    def site(component: Component, spec: Spec, label: str | None, concerned: Sequence[Image]) -> int:
-        name = f"{component.name}.{spec.name}" + ("" if label is None else f"[{label}]")
-        if name in owners:
-            return owners[name]
-        given = component.params.get(spec.name, Param())
-        value = wanted.pop(name, given.value)
-        if value is not None:
-            if not spec.possible(float(value)):
-                raise ValueError(
-                    f"{name} is held at {float(value):g}, which has no meaning there: it is to be positive{', and at most 1' if spec.bounds[1] == 1.0 else ''}."
-                )
-            layout.constants.append(float(value))
-            layout.fixed[name] = float(value)
-            owners[name] = -len(layout.constants)  # negative: counted from the constants, placed after the sites below
-        else:
-            prior = default_prior(spec, concerned, geometry) if given.prior is None else _possible(given.prior, spec, name)
-            layout.sites.append(Site(name, spec, component, prior, tuple(concerned), given.start, given.prior is None, label))
-            owners[name] = len(layout.sites) - 1
-        return owners[name]
-
-    for component in components:
-        seen = [im for im in images if component.sees(im)]
-        for spec in component.specs:
-            root, root_spec = owner(component, spec)
-            given = root.params.get(root_spec.name, Param())
-            per = (given.per if isinstance(given, Param) else None) or root_spec.per
-            for im in seen:
-                label = {"scene": None, "band": im.band, "image": im.name}[per]
-                who = [
-                    i for i in images if (root.sees(i) or component.sees(i)) and (per == "scene" or label == (i.band if per == "band" else i.name))
-                ]
-                if spec.unit == "flux" and len({i.zeropoint is None for i in who}) > 1:
-                    raise ValueError(
-                        f"{root.name}.{root_spec.name}[{label}] is shared by images with and without a zeropoint: give all of them one, or name the bands apart."
-                    )
-                layout.labels[component.name, spec.name, im.name] = label
-                layout.index[component.name, spec.name, im.name] = site(root, root_spec, label, who)
-    if wanted:
-        name = next(iter(wanted))
-        raise ValueError(f"There is no parameter {name!r} to hold fixed." + suggest(name, [*layout.names, *layout.fixed]))
-    count = len(layout.sites)
-    layout.index = {k: v if v >= 0 else count - v - 1 for k, v in layout.index.items()}
-    return layout
-
-
-def _possible(prior: Any, spec: Spec, name: str) -> Any:
-    """Return a user's prior, once its support is seen to be continuous and to hold no impossible values."""
-    support = prior.support
-    if support is None or support.is_discrete or type(prior).__name__ == "Delta":
-        raise ValueError(f"The prior of {name} is to be a continuous distribution, and {type(prior).__name__} came.")
-    for probe, what, instead in (
-        (-1.0, "negative values", "LogNormal, Gamma"),
-        (-1e-3, "negative values", "LogNormal, Gamma"),
-        (1.001, "values above 1", "Beta"),
-        (2.0, "values above 1", "Beta"),
-    ):
-        if not spec.possible(probe) and bool(support.check(torch.tensor(probe))):
-            raise ValueError(f"The prior {type(prior).__name__} of {name} allows {what}, which have no meaning there: use {instead} or Uniform, say.")
-    return prior
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

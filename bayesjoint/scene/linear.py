@@ -18,30 +18,43 @@ from bayesjoint.scene.amplitudes import Amplitudes, amplitudes, pull
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Linear", "gather", "linear_sites"]
+__all__ = ["Linear", "gather", "leads", "linear_sites"]
 
 
 def linear_sites(scene: Scene) -> list[int]:
     """Sites on which every image depends linearly and whose prior is Normal: fluxes, sky levels and slopes. None where noise is not Gaussian."""
     if not all(term.noise.linear for term in scene.likelihoods):
         return []
-    return [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
+    wanted = [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
+    if not scene.links:
+        return wanted
+    units = {(c.name, s.name): s.unit for c in scene.components for s in c.specs}
+    bent = [place for (c, p, _), place in scene.layout.index.items() if units[c, p] not in ("flux", "image")]
+    return scene.links.steady(scene.layout.count, wanted, bent)
+
+
+def leads(scene: Scene, full: torch.Tensor, linear: list[int]) -> torch.Tensor:
+    """How the full vector changes with some sites, all else as it is: shape (full, m), float64."""
+    if scene.links:
+        return scene.links.slopes(full[: scene.layout.count])[:, linear].double()
+    lead = torch.zeros(len(full), len(linear), dtype=torch.float64, device=full.device)
+    lead[linear, torch.arange(len(linear), device=full.device)] = 1.0
+    return lead
 
 
 def gather(
-    scene: Scene, full: torch.Tensor, linear: list[int], slopes: bool = True
+    scene: Scene, full: torch.Tensor, lead: torch.Tensor, slopes: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Amplitudes]]:
-    """Sums over the images of U^T U, shape (m, m), U^T r (m,) and r^T r, at the values of `full`; and each image's own."""
-    m = len(linear)
-    place = torch.full((len(full),), -1, dtype=torch.int64)
-    place[linear] = torch.arange(m)
-    place = place.to(full.device)
+    """Sums over the images of U^T U, shape (m, m), U^T r (m,) and r^T r, at the values of `full`, for sites by which it changes as `leads` says;
+    and each image's own.
+    """
+    m = lead.shape[1]
     h = torch.zeros(m, m, dtype=torch.float64, device=full.device)
     g, chi2, parts = h.new_zeros(m), h.new_zeros(()), []
     for term in scene.likelihoods:
-        a = amplitudes(term, full, place, slopes)
-        h.index_put_((a.site[:, None], a.site), a.gram.double() * a.factor[:, None] * a.factor, accumulate=True)
-        g.index_add_(0, a.site, a.rhs.double() * a.factor)
+        a = amplitudes(term, full, lead, slopes)
+        h += a.lead.T @ a.gram @ a.lead
+        g += a.lead.T @ a.rhs
         chi2 = chi2 + a.chi2
         parts.append(a)
     return h, g, chi2, parts
@@ -69,6 +82,8 @@ class Linear:
         double = {"dtype": torch.float64, "device": scene.device}
         self.mean, self.precision = (torch.tensor(v, **double) for v in ([float(p.loc) for p in priors], [float(p.scale) ** -2 for p in priors]))
         self.a0 = reference[self.sites].detach().double()
+        self.lead = leads(scene, scene.full(reference.detach()), self.sites)  # the same everywhere
+        self.places = torch.tensor(self.sites, dtype=torch.int64, device=scene.device)
         self.index = torch.tensor(self.rest, dtype=torch.int64, device=scene.device)
         self.start = scene.chart.unconstrain(reference.detach())
         self.start[self.sites] = self.mean.to(scene.dtype)
@@ -85,7 +100,7 @@ class Linear:
         torch.linalg.LinAlgError
             Where nothing tells two of them apart.
         """
-        return Solution(self, full.detach(), *gather(self.scene, full.detach(), self.sites, slopes))
+        return Solution(self, full.detach(), *gather(self.scene, full.detach(), self.lead, slopes))
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log of the density of the other sites' flat coordinates (k,), linear sites integrated out; with all constants; differentiable."""
@@ -97,7 +112,9 @@ class Linear:
         theta, t = self.scene.chart.values(whole)
         # at its mean the prior of each counts (P / 2 pi)^(1/2), and the integral over it (2 pi / A)^(1/2)
         offset = 0.5 * np.log(2 * np.pi) * len(self.sites)
-        value = self.scene.chart.log_prior(whole, theta, t) + offset + _Marginal.apply(self.scene.full(theta), self, found)
+        prior = self.scene.chart.log_prior(whole, theta, t) + offset
+        theta = theta.index_copy(0, self.places, self.a0.to(theta.dtype))
+        value = prior + _Marginal.apply(self.scene.full(theta), self, found)
         return value, found[0]
 
     def profile(self, z: torch.Tensor) -> tuple[torch.Tensor, float]:
@@ -155,9 +172,7 @@ class _Marginal(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, full: torch.Tensor, linear: Linear, found: list[Solution]) -> torch.Tensor:
-        full = full.detach().clone()
-        full[linear.sites] = linear.a0.to(full.dtype)
-        s = linear.solve(full, slopes=ctx.needs_input_grad[0])
+        s = linear.solve(full.detach(), slopes=ctx.needs_input_grad[0])
         if ctx.needs_input_grad[0]:
             ctx.save_for_backward(s.slope())
         found.append(s.keep())

@@ -11,6 +11,7 @@ import torch
 
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import STEPS, StampPlan, box_shape
+from bayesjoint.scene.windows import outgrown, window_of
 from bayesjoint.sky.components import Source
 from bayesjoint.sky.extended import Extended
 
@@ -52,7 +53,8 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
         return StampPlan(pixel)
     q = round(float(np.clip(SPARE * scene.value(c, "q", im, values), 0.0, 1.0)), 3)
     old = scene.plans[im.name][c.name] if scene.plans else StampPlan(pixel)
-    plan = StampPlan(pixel, q, fine=old.fine, window=old.window)
+    window = window_of(scene, values, im, c, pixel)
+    plan = StampPlan(pixel, q, fine=old.fine, window=window)
     jac = scene.frame.jacobian(im.placement, *pixel)
     if c.ends and not any(s.bends for s in c.shapes):
         params = [torch.tensor(scene.value(c, k, im, values), dtype=torch.float64) for k in c.light_params]
@@ -60,7 +62,7 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
         if max(box_shape(whole, im, jac)) < 2 * max(im.shape) + 200:
             return whole
 
-    x0, x1, y0, y1 = (0, im.shape[1], 0, im.shape[0]) if old.window is None else old.window
+    x0, x1, y0, y1 = (0, im.shape[1], 0, im.shape[0]) if window is None else window
 
     def cost(step: int) -> float:
         box = box_shape(dataclasses.replace(plan, step=step), im, jac)
@@ -77,6 +79,8 @@ def is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
             old = scene.plans[name][source]
             moved = np.hypot(plan.pixel[0] - old.pixel[0], plan.pixel[1] - old.pixel[1]) > 50
             if plan.q < 0.75 * old.q or moved or (old.extent and plan.extent > 1.2 * old.extent) or bool(old.extent) != bool(plan.extent):
+                return True
+            if outgrown(old.window, plan.window):
                 return True
     return False
 

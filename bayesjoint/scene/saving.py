@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyro.distributions as dist
 import torch
 import yaml
 from astropy.coordinates import SkyCoord
@@ -17,68 +16,22 @@ from astropy.coordinates import SkyCoord
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene import noise
+from bayesjoint.scene.plain import link_from_plain, link_to_plain, prior_from_plain, prior_to_plain, ref_from_plain
 from bayesjoint.sky import components as kinds
 from bayesjoint.sky import galaxies, shapes
-from bayesjoint.sky.parameters import Param, Ref
-from bayesjoint.sky.priors import Angle, AxisRatio
-from bayesjoint.units import to_float
+from bayesjoint.sky.parameters import Link, Param, Ref
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["load", "prior_to_plain", "save"]
+__all__ = ["load", "save"]
 
 VERSION = 1
-SOURCES = {k.__name__: k for k in (kinds.Point, kinds.Sky, kinds.NoiseScale, *(getattr(galaxies, name) for name in galaxies.__all__))}
+SOURCES = {
+    k.__name__: k
+    for k in (kinds.Point, kinds.Sky, kinds.NoiseScale, kinds.Shift, kinds.Zeropoint, *(getattr(galaxies, name) for name in galaxies.__all__))
+}
 SHAPES = {k.__name__: k for k in shapes.Shape.__subclasses__()}
-OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
-KNOWN = (
-    "Normal",
-    "LogNormal",
-    "Uniform",
-    "HalfNormal",
-    "HalfCauchy",
-    "Cauchy",
-    "StudentT",
-    "Gamma",
-    "InverseGamma",
-    "Beta",
-    "Exponential",
-    "Laplace",
-    "Gumbel",
-    "Weibull",
-    "Pareto",
-    "Logistic",
-)
-
-
-def prior_to_plain(prior: Any, where: str) -> dict[str, dict[str, float]]:
-    """A distribution as {name: {argument: number}}.
-
-    Raises
-    ------
-    ValueError
-        For distributions that are not among those which can be written.
-    """
-    name = type(prior).__name__
-    if name not in OURS and (name not in KNOWN or not isinstance(prior, getattr(dist, name, ()))):
-        raise ValueError(f"The prior {name} of {where} cannot be saved: use one of {', '.join((*OURS, *KNOWN))}.")
-    arguments = [a for a in prior.arg_constraints if a not in ("logits", "probs")]
-    return {name: {a: float(getattr(prior, a)) for a in arguments}}
-
-
-def prior_from_plain(plain: Any, where: str) -> Any:
-    """The distribution that `prior_to_plain` wrote."""
-    if not isinstance(plain, dict) or len(plain) != 1:
-        raise ValueError(f"The prior of {where} is to be one distribution with its arguments, and {plain!r} stands there.")
-    ((name, arguments),) = plain.items()
-    kind = OURS.get(name) or (getattr(dist, name, None) if name in KNOWN else None)
-    if kind is None or not isinstance(arguments, dict):
-        raise ValueError(f"The prior {name!r} of {where} is not known; use one of {', '.join((*OURS, *KNOWN))}.")
-    try:
-        return kind(**{k: torch.tensor(to_float(v, "", f"{where}: {k}"), dtype=torch.float64) for k, v in arguments.items()})
-    except TypeError as e:
-        raise ValueError(f"The prior {name} of {where} does not take the arguments {', '.join(map(str, arguments))}.") from e
 
 
 def checksum(image: Image) -> str:
@@ -105,10 +58,12 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
             entry["position"] = [float(v) for v in scene.frame.offset(position)]
         params: dict[str, Any] = {}
         for key, given in c.params.items():
+            where = f"{c.name}.{key}"
             if isinstance(given, Ref):
                 params[key] = {"shared": repr(given)}
+            elif isinstance(given, Link):
+                params[key] = link_to_plain(given, where)
             else:
-                where = f"{c.name}.{key}"
                 params[key] = {
                     k: v
                     for k, v in {
@@ -183,11 +138,12 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
             where = f"{c.name}.{key}"
             if key not in {s.name for s in c.specs}:
                 raise ValueError(f"{c!r} has no parameter {key!r}.")
+            if not isinstance(given, dict):
+                raise ValueError(f"{where} is to be a mapping, and {given!r} stands there.")
             if "shared" in given:
-                owner, _, parameter = str(given["shared"]).rpartition(".")
-                if owner not in made or parameter not in {s.name for s in made[owner].specs}:
-                    raise ValueError(f"{where} is shared with {given['shared']!r}, which is not in the file.")
-                c.params[key] = Ref(made[owner], parameter)
+                c.params[key] = ref_from_plain(given["shared"], made, where)
+            elif set(given) - {"prior", "start", "per", "value"}:
+                c.params[key] = link_from_plain(given, made, where)
             else:
                 c.params[key] = Param(
                     prior=None if "prior" not in given else prior_from_plain(given["prior"], where),

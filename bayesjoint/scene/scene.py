@@ -14,14 +14,18 @@ import torch
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
 from bayesjoint.render.stamp import StampPlan
+from bayesjoint.scene.building import build
 from bayesjoint.scene.chart import Chart
 from bayesjoint.scene.checks import check, named, overlap, sharp_psfs
 from bayesjoint.scene.density import Density
-from bayesjoint.scene.layout import build, suggest
+from bayesjoint.scene.layout import suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
+from bayesjoint.scene.links import Links
 from bayesjoint.scene.noise import Noise, by_image
 from bayesjoint.scene.planning import BUDGET, make_plans
-from bayesjoint.sky.components import Component, NoiseScale, cut_loose
+from bayesjoint.sky.components import Component, NoiseScale, Shift, Zeropoint, cut_loose
+from bayesjoint.sky.groups import Group, flattened
+from bayesjoint.sky.parameters import Param
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -35,8 +39,8 @@ class Scene:
 
     Parameters
     ----------
-    components : sequence of components
-        Sources, skies.
+    components : sequence of components and groups
+        Sources, skies, what corrects images.
     images : Image or sequence of Image
         Each on its own pixels.
     reference : SkyCoord, optional
@@ -56,7 +60,7 @@ class Scene:
 
     def __init__(
         self,
-        components: Sequence[Component] | Component,
+        components: Sequence[Component | Group] | Component | Group,
         images: Sequence[Image] | Image,
         *,
         reference: Any = None,
@@ -81,7 +85,7 @@ class Scene:
         priors: Mapping[str, Any] | None = None,
         noise: Noise | Mapping[str, Noise] | None = None,
     ) -> None:
-        components = [components] if isinstance(components, Component) else list(components)
+        components = flattened([components] if isinstance(components, Component | Group) else list(components))
         images = [images] if isinstance(images, Image) else list(images)
         check(components, images)
         if dtype not in (torch.float64, torch.float32):
@@ -97,14 +101,13 @@ class Scene:
                 raise ValueError(
                     f"{c!r} sees none of the images: its images= or bands= name {c.images or c.bands}, and there are {[(im.name, im.band) for im in self.images]}."
                 )
-            twice = [o for o in self.components if isinstance(c, NoiseScale) and isinstance(o, NoiseScale) and o is not c]
+            twice = [o for o in self.components if isinstance(c, NoiseScale | Shift | Zeropoint) and type(o) is type(c) and o is not c]
             if any(c.sees(im) and o.sees(im) for o in twice for im in self.images):
-                raise ValueError(f"Two NoiseScales concern the same image: {c.name!r} and {twice[0].name!r}; give each its images=.")
+                raise ValueError(f"Two {type(c).__name__}s concern the same image: {c.name!r} and {twice[0].name!r}; give each its images=.")
         self.noise = by_image(noise, self.images)
-        self.layout = build(self.components, self.images, self.frame, fixed)
         self._priors = dict(priors or {})  # those that a loaded scene froze, in place of today's defaults
-        for site in self.layout.sites:
-            site.prior = self._priors.get(site.name, site.prior)
+        self.layout = build(self.components, self.images, self.frame, fixed, self._priors)
+        self.links = Links(self.layout.blocks, len(self.layout.sites), self.device)
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
@@ -182,8 +185,8 @@ class Scene:
         return self.chart.unconstrain(self.vector(values))
 
     def full(self, theta: torch.Tensor) -> torch.Tensor:
-        """The sites' values, then the constants: the vector that likelihoods read."""
-        return torch.cat([theta, self._constants])
+        """The sites' values, then the constants, then what follows from both: the vector that likelihoods read."""
+        return self.links.extend(torch.cat([theta, self._constants]))
 
     # -- densities -----------------------------------------------------------------------------------------------------
     def model(self) -> None:
@@ -195,6 +198,8 @@ class Scene:
             else torch.zeros(0, dtype=self.dtype, device=self.device)
         )
         full = self.full(stacked)
+        for name, place in self.layout.derived.items():
+            pyro.deterministic(name, full[place])
         for term in self.likelihoods:
             pyro.sample(f"image[{term.image.name}]", term.distribution(full), obs=term.raw)
 
@@ -273,7 +278,7 @@ class Scene:
 
     def _held(self) -> dict[str, float]:
         """Sites held by `fixed`, not by the components themselves."""
-        own = {f"{c.name}.{k}" for c in self.components for k, p in c.params.items() if getattr(p, "value", None) is not None}
+        own = {f"{c.name}.{k}" for c in self.components for k, p in c.params.items() if isinstance(p, Param) and p.value is not None}
         return {k: v for k, v in self.layout.fixed.items() if k.split("[")[0] not in own}
 
     def fixed(self, values: Mapping[str, Any], sites: Iterable[str]) -> Scene:
@@ -346,7 +351,7 @@ class Scene:
     def _match(wanted: Iterable[str], known: Sequence[str]) -> list[str]:
         found: list[str] = []
         for w in [wanted] if isinstance(wanted, str) else wanted:
-            hits = [k for k in known if k == w or k.split("[")[0] == w]
+            hits = [k for k in known if k == w or k.split("[")[0] == w or k.startswith(f"{w}.")]
             if not hits:
                 raise ValueError(f"There is no {w!r} in the scene." + suggest(w, list(known)))
             found += [h for h in hits if h not in found]
@@ -397,7 +402,8 @@ class Scene:
 
     # -- planning ---------------------------------------------------------------------------------------------------------
     def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:
-        """Value of a component's parameter in an image, from values by site and the constants."""
-        i = self.layout.index[component.name, parameter, image.name]
-        n = len(self.layout.sites)
-        return float(values[self.layout.names[i]]) if i < n else self.layout.constants[i - n]
+        """Value of a component's parameter as an image sees it, from values by site."""
+        i, n = self.layout.index[component.name, parameter, image.name], len(self.layout.sites)
+        if i < n:
+            return float(values[self.layout.names[i]])
+        return self.layout.constants[i - n] if i < self.layout.count else float(self.full(self.vector(values))[i])

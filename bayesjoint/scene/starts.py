@@ -17,11 +17,11 @@ from torch.distributions import biject_to
 
 from bayesjoint.images import Image
 from bayesjoint.log import log
-from bayesjoint.scene.linear import gather
+from bayesjoint.scene.linear import gather, leads
 from bayesjoint.scene.planning import make_plans
 from bayesjoint.sky.components import Source
 from bayesjoint.sky.extended import Extended
-from bayesjoint.sky.parameters import Param, Spec
+from bayesjoint.sky.parameters import Param, Ref, Spec
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -52,36 +52,22 @@ def starts(scene: Scene) -> dict[str, float]:
     blobs = {im.name: _blobs(im, scene) for im in scene.images}
     free = {name: list(found) for name, found in blobs.items()}
     for c in sources:
-        seen = [im for im in scene.images if c.sees(im)]
-        blob = _choose(c, seen, blobs, free, scene)
-        for im in seen:
-            for spec in c.specs:
-                i = scene.layout.index[c.name, spec.name, im.name]
-                if i >= len(scene.layout.sites):
-                    continue
-                site = scene.layout.sites[i]
-                if site.name in values:
-                    continue
-                values[site.name] = _own(site, _guess(spec, blob))
-    for c in scene.components:
-        if not isinstance(c, Source):
-            for im in scene.images:
-                if c.sees(im):
-                    for spec in c.specs:
-                        i = scene.layout.index[c.name, spec.name, im.name]
-                        if i < len(scene.layout.sites):
-                            site = scene.layout.sites[i]
-                            guess = float(np.median(im.data[im.valid])) if spec.name == "level" else spec.guess or 0.0
-                            values.setdefault(site.name, _own(site, guess))
+        blob = _choose(c, [im for im in scene.images if c.sees(im)], blobs, free, scene)
+        known = c.begin(blob.size) if isinstance(c, Extended) else {}
+        values |= {s.name: _own(s, known.get(s.spec.name, _guess(s.spec, blob))) for s in scene.layout.sites if s.component is c}
+    for s in scene.layout.sites:
+        if not isinstance(s.component, Source):
+            guess = np.median(s.images[0].data[s.images[0].valid]) if s.spec.name == "level" else s.spec.guess or 0.0
+            values[s.name] = _own(s, float(guess))
     return _refine(scene, values)
 
 
 def _guess(spec: Spec, blob: Blob) -> float:
     """Where a parameter begins at a blob of light."""
-    placed = {"x": blob.x, "y": blob.y, "q": blob.q, "pa": blob.pa}
-    if spec.name in placed:
-        return placed[spec.name]
-    if spec.unit == "arcsec" and spec.prior is None:
+    placed, name = {"x": blob.x, "y": blob.y, "q": blob.q, "pa": blob.pa}, spec.name.split(".")[0]
+    if name in placed and spec.guess is None:  # a coefficient of a link has a guess of its own
+        return placed[name]
+    if spec.unit == "arcsec" and spec.prior is None and spec.guess != 0.0:
         return blob.size * (1.0 if spec.guess is None else spec.guess)
     if spec.guess is not None:
         return spec.guess
@@ -153,12 +139,12 @@ def _given_position(c: Source, scene: Scene) -> tuple[float, float] | None:
     pair = []
     for k in ("x", "y"):
         given = c.params.get(k)
-        while given is not None and not isinstance(given, Param):  # follow the link
+        while isinstance(given, Ref):  # follow it
             owner, key = given.component, given.name
             if owner.position is not None:
                 return scene.frame.offset(owner.position)
             given = owner.params.get(key)
-        if given is None:
+        if not isinstance(given, Param):
             return None
         v = given.value if given.value is not None else given.start
         if v is None and given.prior is not None:
@@ -247,16 +233,20 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
     if not linear:
         return dict(values), float("nan")
     theta = scene.vector(values).detach().clone()
-    theta[linear] = 0.0
+    if not scene.links:
+        theta[linear] = 0.0
+    at = theta[linear].cpu().double().numpy()
     mean, sd = np.nan_to_num(np.array([_moments(sites[i].prior) for i in linear]), nan=np.inf).T
     precision = sd**-2
-    h, g, chi2, _ = gather(scene, scene.full(theta), linear, slopes=False)
+    full = scene.full(theta)
+    h, g, chi2, _ = gather(scene, full, leads(scene, full, linear), slopes=False)
     h = h.cpu().numpy() + np.diag(precision)
-    g, chi2 = g.cpu().numpy() + precision * np.where(precision > 0, mean, 0.0), float(chi2)
+    g, chi2 = g.cpu().numpy() + precision * np.where(precision > 0, mean - at, 0.0), float(chi2)
     scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
     solved = {
-        sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v)) for i, v in zip(linear, x, strict=True)
+        sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v))
+        for i, v in zip(linear, x + at, strict=True)
     }
     return {**values, **solved}, chi2 - float(g @ x)
 

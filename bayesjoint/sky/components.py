@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from bayesjoint.sky.parameters import Param, Ref, Spec, as_param
+from bayesjoint.sky.parameters import Link, Param, Ref, Spec, as_param
+from bayesjoint.sky.windows import as_window
+from bayesjoint.units import to_float
 
-__all__ = ["FLUX", "Component", "NoiseScale", "Point", "Sky", "Source", "X", "Y", "cut_loose"]
+__all__ = ["FLUX", "Component", "NoiseScale", "Point", "Shift", "Sky", "Source", "X", "Y", "Zeropoint", "cut_loose", "relinked"]
 
 X = Spec("x", "arcsec", "position to the East of the frame's origin")
 Y = Spec("y", "arcsec", "position to the North of the frame's origin")
@@ -39,7 +42,7 @@ class Component:
         self.name = name
         self.images = None if images is None else tuple(str(i) for i in ([images] if isinstance(images, str) else images))
         self.bands = None if bands is None else tuple(str(b) for b in ([bands] if isinstance(bands, str) else bands))
-        self.params: dict[str, Param | Ref] = {}
+        self.params: dict[str, Param | Ref | Link] = {}
         known = {s.name: s for s in self.specs}
         for key, given in params.items():
             if key not in known:
@@ -77,13 +80,29 @@ class Source(Component):
     ----------
     position : SkyCoord or (x, y) in arcsec, optional
         Where a fit begins; the prior stays the default one.
+    window : optional
+        The part of an image in which it has light: ``[[x0, x1], [y0, y1]]`` in pixels (half-open), a radius in arcsec about its position, a 2-d
+        boolean array (the box of a segment is taken), "auto" (from the light itself), or a mapping of those by image or band. None: all of it.
+        Outside its window a source costs nothing; a fit says how much light that leaves away. A point has its own, as large as the PSF.
     """
 
     def __init__(
-        self, name: str, *, position: Any = None, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
+        self,
+        name: str,
+        *,
+        position: Any = None,
+        window: Any = None,
+        images: Sequence[str] | None = None,
+        bands: Sequence[str] | None = None,
+        **params: Any,
     ) -> None:
         super().__init__(name, images=images, bands=bands, **params)
         self.position = position
+        self.window = as_window(window, name)
+
+    def options(self) -> dict[str, Any]:
+        """Its window, if there is one."""
+        return {} if self.window is None else {"window": self.window}
 
 
 class Point(Source):
@@ -142,6 +161,88 @@ class NoiseScale(Component):
         super().__init__(name, images=images, bands=bands, **({} if scale is None else {"scale": scale}))
 
 
+class Corrector(Component):
+    """What is not known of an image itself: a site an image, with a Normal prior about 0 of a given width."""
+
+    unit = ""
+
+    def __init__(self, width: Any, *, name: str, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
+        self.width = to_float(width, self.unit, f"The width of {name}'s prior")
+        if not self.width > 0:
+            raise ValueError(f"The width of {name}'s prior is to be positive ({self.unit}), and {self.width:g} came.")
+        self.specs = tuple(replace(s, prior=("normal", 0.0, self.width)) for s in type(self).specs)
+        super().__init__(name, images=images, bands=bands, **params)
+
+    def options(self) -> dict[str, Any]:
+        """The width of its prior."""
+        return {"width": self.width}
+
+
+class Shift(Corrector):
+    """Where an image truly lies: what is added, East and North, to the places of its pixels on the sky.
+
+    It is found against the images that have none, from all sources that they share.
+
+    Parameters
+    ----------
+    width : float or Quantity
+        Standard deviation in arcsec of its Normal prior about 0, in each direction.
+    images, bands : sequence of str, optional
+        Which images it concerns; leave one out at least, or nothing but the prior says where they lie.
+    name : str
+        Prefix of its sites, ``shift.x[HST]`` and ``shift.y[HST]``.
+    x, y : optional
+        A prior of one's own, as for any parameter.
+    """
+
+    unit = "arcsec"
+    specs = (
+        Spec("x", "arcsec", "added to the East to the places of the image's pixels", per="image", guess=0.0),
+        Spec("y", "arcsec", "added to the North to the places of the image's pixels", per="image", guess=0.0),
+    )
+
+    def __init__(
+        self, width: Any, *, name: str = "shift", images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
+    ) -> None:
+        super().__init__(width, name=name, images=images, bands=bands, **params)
+
+
+class Zeropoint(Corrector):
+    """How far an image's zeropoint is off: magnitudes that are added to it.
+
+    It is found against the images of the same band that have none.
+
+    Parameters
+    ----------
+    width : float or Quantity
+        Standard deviation in mag of its Normal prior about 0.
+    images, bands : sequence of str, optional
+        Which images it concerns.
+    name : str
+        Prefix of its sites, ``zeropoint.offset[SDSS]``.
+    offset : optional
+        A prior of one's own, as for any parameter.
+    """
+
+    unit = "mag"
+    specs = (Spec("offset", "mag", "added to the image's zeropoint", per="image", guess=0.0),)
+
+    def __init__(
+        self, width: Any, *, name: str = "zeropoint", images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
+    ) -> None:
+        super().__init__(width, name=name, images=images, bands=bands, **params)
+
+
+def relinked(copies: Mapping[int, Component]) -> None:
+    """Make the links of copies lead to copies; `copies` are by the id of what they are copies of."""
+
+    def moved(ref: Ref) -> Ref:
+        return Ref(copies.get(id(ref.component), ref.component), ref.name)
+
+    for new in copies.values():
+        new.params = {k: moved(p) if isinstance(p, Ref) else p.rebuilt(moved) if isinstance(p, Link) else p for k, p in new.params.items()}
+
+
 def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str]]:
     """Make components independent of those that are left away: the first that shared a parameter with one takes it over.
 
@@ -153,6 +254,11 @@ def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str
         New name of each parameter that was taken over, by its old one.
     """
     inside = {id(c) for c in kept}
+    links = [(c, k, p) for c in kept for k, p in c.params.items() if isinstance(p, Link)]
+    for c, k, p in links:
+        out = next((r for r in p.refs() if id(r.component) not in inside), None)
+        if out is not None:
+            raise ValueError(f"{c.name}.{k} follows from {out!r}, which is left away: keep {out.component.name!r} too.")
     if all(id(p.component) in inside for c in kept for p in c.params.values() if isinstance(p, Ref)):
         return list(kept), {}
     copies = {id(c): copy.copy(c) for c in kept}
@@ -164,7 +270,9 @@ def cut_loose(kept: Sequence[Component]) -> tuple[list[Component], dict[str, str
             lost = None
             while isinstance(given, Ref) and id(given.component) not in inside:
                 lost, given = given, given.component.params.get(given.name, Param())
-            if isinstance(given, Ref):
+            if isinstance(given, Link):
+                new.params[key] = given.rebuilt(lambda r: Ref(copies[id(r.component)], r.name))
+            elif isinstance(given, Ref):
                 new.params[key] = Ref(copies[id(given.component)], given.name)
             elif lost is not None:
                 new.params[key] = heirs.get(repr(lost), given)

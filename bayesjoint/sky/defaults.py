@@ -60,15 +60,16 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
         return torch.tensor(v, dtype=f64)
 
     noise = [float(np.median(im.sigma[im.valid])) for im in images]
-    if spec.name in ("x", "y"):
-        return dist.Normal(t(geometry.center[spec.name == "y"]), t(geometry.half_size))
-    if spec.name == "q":
-        return AxisRatio(t(0.75))
-    if spec.cyclic:
-        return Angle(t(180.0))
+    name = spec.name.split(".")[0]  # that of a link's site begins with the parameter's
     if spec.prior is not None:
         kind, middle, width = spec.prior
         return dist.LogNormal(t(np.log(middle)), t(width)) if kind == "lognormal" else dist.Normal(t(middle), t(width))
+    if name in ("x", "y"):
+        return dist.Normal(t(geometry.center[name == "y"]), t(geometry.half_size))
+    if name == "q":
+        return AxisRatio(t(0.75))
+    if spec.cyclic:
+        return Angle(t(180.0))
     if spec.unit == "arcsec":
         lo, hi = 0.25 * geometry.finest, geometry.half_size
         return dist.LogNormal(t(0.5 * np.log(lo * hi)), t(max(1.0, np.log(hi / lo) / 4)))
@@ -76,6 +77,6 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
         whole = min(s * np.sqrt(im.valid.sum()) / im.unit_flux for s, im in zip(noise, images, strict=True))
         return dist.Normal(t(0.0), t(WIDE * float(whole)))
     if spec.unit == "image":
-        scale = noise[0] if spec.name == "level" else noise[0] / max(images[0].shape)
+        scale = noise[0] if name == "level" else noise[0] / max(images[0].shape)
         return dist.Normal(t(0.0), t(WIDE * scale))
     raise ValueError(f"The parameter {spec.name!r} has no default prior: give it one.")

@@ -7,7 +7,7 @@ there the ellipse is a circle. Without shapes that bend it the light depends on 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -39,6 +39,8 @@ class Extended(Source):
         What makes it other than an ellipse, in the order in which it is applied; its parameters become the source's.
     position : SkyCoord or (x, y) in arcsec, optional
         Where a fit begins.
+    window : optional
+        The part of an image in which it has light; see `Source`.
     **params
         See `Component`.
     """
@@ -58,6 +60,7 @@ class Extended(Source):
         *,
         shape: Shape | Sequence[Shape] = (),
         position: Any = None,
+        window: Any = None,
         images: Sequence[str] | None = None,
         bands: Sequence[str] | None = None,
         **params: Any,
@@ -71,7 +74,19 @@ class Extended(Source):
         twice = next((n for n in names if names.count(n) > 1), None)
         if twice:
             raise ValueError(f"Two shapes, or a shape and the profile, of {name!r} have a parameter {twice!r}: use each kind of shape once.")
-        super().__init__(name, position=position, images=images, bands=bands, **params)
+        super().__init__(name, position=position, window=window, images=images, bands=bands, **params)
+
+    def begin(self, size: float) -> dict[str, float]:
+        """Where a fit is to begin at light of this half-light radius in arcsec, for parameters whose spec cannot say so."""
+        return {}
+
+    def stand_in(self) -> Extended | None:
+        """A source of fewer parameters, of the same name, that is to be fitted first; None where it has few itself."""
+        return None
+
+    def take_over(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Where its own parameters are to begin, from the stand-in's fitted ones."""
+        return {}
 
     ends: ClassVar[bool] = False
     """Whether the light ends at a radius, which `extent` then gives."""
@@ -101,8 +116,8 @@ class Extended(Source):
         return any(s.kinks for s in self.shapes)
 
     def options(self) -> dict[str, Any]:
-        """Its shapes."""
-        return {"shape": [{"type": type(s).__name__, **s.options()} for s in self.shapes]} if self.shapes else {}
+        """Its window and shapes."""
+        return super().options() | ({"shape": [{"type": type(s).__name__, **s.options()} for s in self.shapes]} if self.shapes else {})
 
     def _split(self, params: Sequence[torch.Tensor]) -> tuple[Sequence[torch.Tensor], list[tuple[Shape, Sequence[torch.Tensor]]]]:
         """The profile's parameters, and each shape with its own."""

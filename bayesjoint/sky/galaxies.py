@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -270,18 +270,36 @@ class Spline(Extended):
             raise ValueError(
                 f"The knots of a Spline are to be at least three increasing radii in arcsec, the first not negative, and {knots!r} came."
             )
-        first, step = self.knots[0], float(np.median(np.diff(self.knots)))
+        first, reach = self.knots[0], self.knots[-1] - self.knots[0]
         self.specs_of_profile = tuple(
             Spec(
                 f"mu{i}",
                 "",
                 f"ln of the brightness at {r:g} arcsec over that at {first:g} arcsec; `flux` is that within {self.knots[-1]:g} arcsec",
-                prior=("normal", -1.7 * (r - first) / step, 3.0),
+                prior=("normal", -6.0 * (r - first) / reach, 3.0 + 2.0 * (r - first) / reach),
             )
             for i, r in enumerate(self.knots[1:], 1)
         )
         self.profile = functools.partial(profiles.spline, knots=self.knots, curve=natural_spline(np.array(self.knots)))
         super().__init__(name, **params)
+
+    def begin(self, size: float) -> dict[str, float]:
+        """See `Extended.begin`: an exponential disc."""
+        return self.take_over({"n": 1.0, "r_eff": size})
+
+    def stand_in(self) -> Sersic:
+        """See `Extended.stand_in`: a Sérsic galaxy."""
+        kept = {k: v for k, v in self.params.items() if not k.startswith("mu")}
+        new = Sersic(self.name, shape=self.shapes, position=self.position, images=self.images, bands=self.bands)
+        new.params, new.window = kept, self.window
+        return new
+
+    def take_over(self, values: Mapping[str, float]) -> dict[str, float]:
+        """See `Extended.take_over`: the Sérsic profile at the knots."""
+        r = torch.tensor(self.knots, dtype=torch.float64).clamp(min=0.02 * self.knots[-1])
+        n, size = (torch.tensor(values[k], dtype=torch.float64) for k in ("n", "r_eff"))
+        mu = torch.log(sersic(r**2, n, size).clamp(min=1e-300))
+        return {f"mu{i}": max(float(m - mu[0]), -20.0) for i, m in enumerate(mu[1:], 1)}
 
     def scale(self, *params: torch.Tensor) -> torch.Tensor:
         """The middle knot in arcsec."""

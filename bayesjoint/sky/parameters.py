@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +13,7 @@ from bayesjoint.units import to_float
 if TYPE_CHECKING:
     from bayesjoint.sky.components import Component
 
-__all__ = ["Param", "Ref", "Spec", "as_param", "start"]
+__all__ = ["Link", "Param", "Ref", "Spec", "as_param", "start"]
 
 Per = Literal["scene", "band", "image"]
 
@@ -51,9 +52,107 @@ class Spec:
         """Whether a value means anything: sizes, indices and axis ratios are positive, the latter at most 1."""
         return (self.bounds[0] < 0 or value > 0) and (self.bounds[1] != 1.0 or value <= 1.0)
 
+    @property
+    def real(self) -> bool:
+        """Whether it may have any real value."""
+        return self.bounds[0] < 0
+
+    @property
+    def words(self) -> str:
+        """Its unit as the user's numbers are read in."""
+        return {"flux": "nJy", "image": "image units"}.get(self.unit, self.unit)
+
+
+class Arithmetic:
+    """What may be added, multiplied and so on, to make an `Expression`."""
+
+    def _made(self, operation: str, *args: Any) -> Any:
+        from bayesjoint.sky.links import Expression
+
+        for a in args:
+            if not isinstance(a, Arithmetic | int | float) or isinstance(a, bool):
+                raise TypeError(f"Parameters are to be combined with numbers and parameters, and {a!r} came.")
+        return Expression(operation, args)
+
+    def __add__(self, other: Any) -> Any:
+        return self._made("add", self, other)
+
+    def __radd__(self, other: Any) -> Any:
+        return self._made("add", other, self)
+
+    def __sub__(self, other: Any) -> Any:
+        return self._made("sub", self, other)
+
+    def __rsub__(self, other: Any) -> Any:
+        return self._made("sub", other, self)
+
+    def __mul__(self, other: Any) -> Any:
+        return self._made("mul", self, other)
+
+    def __rmul__(self, other: Any) -> Any:
+        return self._made("mul", other, self)
+
+    def __truediv__(self, other: Any) -> Any:
+        return self._made("div", self, other)
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._made("div", other, self)
+
+    def __pow__(self, other: Any) -> Any:
+        return self._made("pow", self, other)
+
+    def __neg__(self) -> Any:
+        return self._made("mul", -1.0, self)
+
+    def exp(self) -> Any:
+        """Its exponential."""
+        return self._made("exp", self)
+
+    def log(self) -> Any:
+        """Its natural logarithm."""
+        return self._made("log", self)
+
+    def sqrt(self) -> Any:
+        """Its square root."""
+        return self._made("sqrt", self)
+
+
+class Link(Arithmetic):
+    """A parameter that follows from sites of its own, other parameters, or an image's wavelength; see `bayesjoint.sky.links`."""
+
+    by_wavelength = False
+    affine = False
+    """Whether it is a linear function of its inputs, but for a constant."""
+
+    def own(self, spec: Spec) -> list[tuple[Spec, Param]]:
+        """Specs of the sites that it brings, for a parameter of this spec."""
+        return []
+
+    def refs(self) -> list[Ref]:
+        """Parameters that it reads."""
+        return []
+
+    def rebuilt(self, change: Callable[[Ref], Ref]) -> Link:
+        """The same link on other components' parameters."""
+        return self
+
+    def value(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The parameter, from its own sites and then those that it reads."""
+        raise NotImplementedError
+
+    def plain(self) -> dict[str, Any]:
+        """What it is, without priors and starts, as plain text and numbers.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be written.
+        """
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class Ref:
+class Ref(Arithmetic):
     """A parameter of a component, to be shared: ``bj.Exponential("disc", x=bulge.x)`` makes it the very same site."""
 
     component: Component
@@ -103,17 +202,19 @@ def start(value: Any) -> Param:
     return Param(start=value)
 
 
-def as_param(given: Any, spec: Spec, where: str) -> Param | Ref:
-    """Turn what the user gave for a parameter into a `Param` or a `Ref`, with numbers in the spec's unit."""
-    if isinstance(given, Ref):
+def as_param(given: Any, spec: Spec, where: str) -> Param | Ref | Link:
+    """Turn what the user gave for a parameter into a `Param`, `Ref` or `Link`, with numbers in the spec's unit."""
+    if isinstance(given, Ref | Link):
         return given
     if isinstance(given, torch.distributions.Distribution):
         return Param(prior=given)
-    unit = {"flux": "nJy", "image": "image units"}.get(spec.unit, spec.unit)
+    unit = spec.words
     if isinstance(given, Param):
         value = None if given.value is None else to_float(given.value, unit, where)
         begin = None if given.start is None else to_float(given.start, unit, where)
         return Param(prior=given.prior, start=begin, per=given.per, value=value)
     if isinstance(given, str | bool) or callable(given):
-        raise TypeError(f"{where} is to be a prior, a number, another component's parameter or bj.Param(...), and {given!r} came.")
+        raise TypeError(
+            f"{where} is to be a prior, a number, another component's parameter, arithmetic on such, or bj.Param(...), and {given!r} came."
+        )
     return Param(value=to_float(given, unit, where))

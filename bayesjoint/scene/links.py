@@ -1,0 +1,133 @@
+"""Links: the values that follow from sites and constants, and how they change with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bayesjoint.scalar import columns_of
+
+__all__ = ["Block", "Links", "minus", "scaled", "through", "wave"]
+
+Rule = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Values that one rule makes.
+
+    Attributes
+    ----------
+    rule : callable
+        From inputs (k,) to values (m,), differentiable.
+    inputs : sequence of int
+        Their places in the full vector: sites, constants, and what earlier blocks made.
+    count : int
+        m.
+    affine : bool
+        Whether the values are linear in the inputs, but for constants.
+    """
+
+    rule: Rule
+    inputs: tuple[int, ...]
+    count: int
+    affine: bool
+
+
+class Links:
+    """All blocks of a layout, on a dtype and device.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        In an order in which each can be made.
+    sites : int
+        Sites of the scene: the first of the full vector.
+    """
+
+    def __init__(self, blocks: Sequence[Block], sites: int, device: torch.device) -> None:
+        self.blocks, self.sites = list(blocks), sites
+        self.inputs = [torch.tensor(b.inputs, dtype=torch.int64, device=device) for b in self.blocks]
+
+    def __bool__(self) -> bool:
+        return bool(self.blocks)
+
+    def extend(self, base: torch.Tensor) -> torch.Tensor:
+        """Sites and constants, and after them all that follows from them; keeps the graph."""
+        for block, inputs in zip(self.blocks, self.inputs, strict=True):
+            base = torch.cat([base, block.rule(base.index_select(0, inputs)).to(base.dtype)])
+        return base
+
+    def slopes(self, base: torch.Tensor) -> torch.Tensor:
+        """Derivatives of `extend` by the sites, shape (full, sites)."""
+        constants = base[self.sites :].detach()
+        return columns_of(lambda theta: self.extend(torch.cat([theta, constants])), base[: self.sites].detach())[1].T
+
+    def pulled(self, base: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
+        """Gradient by the sites of what has the gradient `grad` by the whole vector."""
+        with torch.enable_grad():
+            theta = base[: self.sites].detach().requires_grad_(True)
+            whole = self.extend(torch.cat([theta, base[self.sites :].detach()]))
+            return torch.autograd.grad(whole, theta, grad)[0]
+
+    def steady(self, count: int, wanted: Sequence[int], consumed: Sequence[int]) -> list[int]:
+        """Those of the `wanted` sites that everything depends on through affine blocks alone, none of them in what is `consumed` otherwise.
+
+        Parameters
+        ----------
+        count : int
+            Sites and constants.
+        consumed : sequence of int
+            Places in the full vector on which images do not depend linearly.
+        """
+        feeds: list[set[int]] = [{k} for k in range(count)]
+        bent: set[int] = set()
+        for block in self.blocks:
+            union = set().union(*(feeds[i] for i in block.inputs))
+            if not block.affine:
+                bent |= union
+            feeds += [union] * block.count
+        for place in consumed:
+            bent |= feeds[place]
+        return [k for k in wanted if k not in bent]
+
+
+# -- rules ----------------------------------------------------------------------------------------------------------------
+def minus(x: torch.Tensor) -> torch.Tensor:
+    """The first half less the second: a source's place in an image whose pixels are shifted."""
+    first, second = x.chunk(2)
+    return first - second
+
+
+def scaled(x: torch.Tensor) -> torch.Tensor:
+    """The first half times 10^(0.4 of the second): a flux in an image whose zeropoint is off by so many magnitudes."""
+    first, second = x.chunk(2)
+    return first * torch.pow(10.0, 0.4 * second)
+
+
+def wave(basis: Any, valued: Sequence[bool], transform: torch.distributions.Transform | None) -> Rule:
+    """A function of wavelength: T(B T^-1(inputs)), where those inputs that are `valued` are in the parameter's own unit, the others past T^-1."""
+    matrix = torch.as_tensor(basis, dtype=torch.float64)
+    flags = torch.tensor(list(valued))
+
+    def rule(x: torch.Tensor) -> torch.Tensor:
+        m = matrix.to(x)
+        if transform is None:
+            return m @ x
+        here = flags.to(x.device)
+        safe = torch.where(here, x, transform(torch.zeros((), dtype=x.dtype, device=x.device)))  # no NaN in the branch not taken
+        return transform(m @ torch.where(here, transform.inv(safe), x))
+
+    return rule
+
+
+def through(value: Callable[..., torch.Tensor], **options: Any) -> Rule:
+    """What a link's `value` gives of its inputs, one by one."""
+
+    def rule(x: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(value(list(x.unbind()), **options), dtype=x.dtype, device=x.device).reshape(1)
+
+    return rule
