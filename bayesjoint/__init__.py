@@ -47,6 +47,7 @@ from bayesjoint.sky import (
 if TYPE_CHECKING:
     from bayesjoint import calibrate
     from bayesjoint.posterior import Posterior, compare, load
+    from bayesjoint.scene.detection import scene_from
 
 __all__ = [
     "PSF",
@@ -87,12 +88,12 @@ __all__ = [
     "calibrate",
     "compare",
     "load",
-    "noise",
+    "noise", "scene_from",
     "start",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_LATER = {"calibrate": "calibrate", "Posterior": "posterior", "compare": "posterior", "load": "posterior"}
+_LATER = {"calibrate": "calibrate", "Posterior": "posterior", "compare": "posterior", "load": "posterior", "scene_from": "scene.detection"}
 """What is imported at its first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
 
 

@@ -66,7 +66,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             if highest[1].log_density > first + GAIN or not best[1].converged:
                 best = max([best, highest], key=lambda f: (f[1].converged, f[1].log_density))
             same = sum(abs(f[1].log_density - best[1].log_density) < GAIN for f in found)
-            said = f"From the automatic start {'; '.join(suspect.values())}: of {len(found) + 1} starts this is the best, and {same} other{'s' * (same != 1)} led to it."
+            said = f"From the automatic start {'; '.join(dict.fromkeys(suspect.values()))}: of {len(found) + 1} starts this is the best, and {same} other{'s' * (same != 1)} led to it."
     return Fit(*best[:2], prior, best[3], said)
 
 

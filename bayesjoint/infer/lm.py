@@ -155,7 +155,7 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
             )
             if accepted:
                 state = linearise(scene, point, prior)
-                damping, growth = max(damping * max(1 / 3, 1 - (2 * min(ratio, 1.0) - 1) ** 3), 1e-12), 2.0
+                damping, growth = max(damping * max(1 / 3, 1 - (2 * min(max(ratio, -1.0), 1.0) - 1) ** 3), 1e-12), 2.0
             else:
                 damping, growth = damping * growth, growth * 2
         size = float((step.abs() * torch.sqrt(torch.diagonal(state.precision).clamp(min=0))).max())

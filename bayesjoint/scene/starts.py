@@ -7,7 +7,7 @@ skies solved linearly; the best is what Levenberg-Marquardt begins at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -109,6 +109,8 @@ def _inside(prior: Any, value: float, sd: float) -> bool:
 
 def _choose(c: Source, seen: list[Image], blobs: dict[str, list[Blob]], free: dict[str, list[Blob]], scene: Scene) -> Blob:
     """The blob of a source: nearest to its given position, else the one that stands out most and is not taken yet."""
+    if c.hint is not None:
+        return replace(c.hint, size=abs(c.hint.size))
     place = _given_position(c, scene)
     best = max(seen, key=lambda im: max((b.snr for b in blobs[im.name]), default=0.0))
     candidates = blobs[best.name]
@@ -260,23 +262,44 @@ def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:
     else:
         plain = scene._like(plans=plans, start=values, device="cpu", dtype=torch.float64)
     best, chi2 = linear_values(plain, values)
-    if not np.isfinite(chi2):
+    sources = [c for c in scene.components if isinstance(c, Extended)]
+    if not np.isfinite(chi2) or not sources:
         return best
-    for c in scene.components:
-        if not isinstance(c, Extended):
-            continue
-        sites = {k: [s for s in scene.layout.sites if s.parameter == f"{c.name}.{k}" and s.start is None] for k in ("n", "r_eff")}
-        if not any(sites.values()):
-            continue
-        for name, tries in (("r_eff", SIZES), ("n", INDICES)):  # one after the other: fits go on from there
-            tried = dict(best)
-            if not sites[name] or (name == "n" and not sites["n"][0].default):
+    sites = {k: [s for s in scene.layout.sites if s.component in sources and s.spec.name == k and s.start is None] for k in ("n", "r_eff")}
+    sites["n"] = [s for s in sites["n"] if s.default]
+    score = _around(plain, best, chi2, sources)
+    for name, tries in (("r_eff", SIZES), ("n", INDICES)):  # one after the other: fits go on from there
+        chosen: dict[str, float] = {}
+        least = dict(score)
+        for v in tries if sites[name] else ():
+            trial = {s.name: v if name == "n" else _own(s, best[s.name] * v) for s in sites[name]}
+            if all(best[k] == x for k, x in trial.items()):
                 continue
-            for v in tries:
-                trial = {**tried, **{s.name: v if name == "n" else _own(s, tried[s.name] * v) for s in sites[name]}}
-                if all(trial[s.name] == tried[s.name] for s in sites[name]):
-                    continue
-                trial, value = linear_values(plain, trial)
-                if value < chi2:
-                    best, chi2 = trial, value
+            found = _around(plain, *linear_values(plain, {**best, **trial}), sources)
+            for s in sites[name]:
+                if found[s.component.name] < least[s.component.name]:
+                    chosen[s.name], least[s.component.name] = trial[s.name], found[s.component.name]
+        if chosen:
+            together, value = linear_values(plain, {**best, **chosen})
+            if value < chi2:
+                best, chi2 = together, value
+                score = _around(plain, best, chi2, sources)
     return best
+
+
+def _around(scene: Scene, values: dict[str, float], chi2: float, sources: list[Extended]) -> dict[str, float]:
+    """Chi² about each source, by its name: all of it for one alone, which takes no images."""
+    if len(sources) == 1:
+        return {sources[0].name: chi2}
+    left, out = scene.residuals(values), {}
+    for c in sources:
+        out[c.name] = 0.0
+        for im in scene.images:
+            if not c.sees(im):
+                continue
+            size = next((scene.value(c, s.name, im, values) for s in c.specs if s.name == "r_eff"), 0.0)
+            reach = int(np.ceil(3 * size / im.pixel_scale + (im.psf.fwhm if im.psf is not None else 1.5) + 2))
+            px, py = (round(v) for v in scene.frame.to_pixel(im.placement, *(scene.value(c, k, im, values) for k in ("x", "y"))))
+            part = left[im.name][max(py - reach, 0) : max(py + reach + 1, 0), max(px - reach, 0) : max(px + reach + 1, 0)]
+            out[c.name] += float((part**2).sum())
+    return out

@@ -98,6 +98,7 @@ class Source(Component):
     ) -> None:
         super().__init__(name, images=images, bands=bands, **params)
         self.position = position
+        self.hint: Any = None  # a patch of light that a detection found to be it
         self.window = as_window(window, name)
 
     def options(self) -> dict[str, Any]:

@@ -1,0 +1,269 @@
+"""Detection: a first model of some images, from what stands out of all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from astropy.coordinates import SkyCoord
+from astropy.stats import sigma_clipped_stats
+from astropy.table import Table
+from scipy import ndimage
+from scipy.stats import chi2, norm
+
+from bayesjoint.images import Frame, Image
+from bayesjoint.log import log
+from bayesjoint.scene.scene import Scene
+from bayesjoint.scene.starts import Blob
+from bayesjoint.sky.components import Component, Point, Sky, Source
+from bayesjoint.sky.extended import Extended
+from bayesjoint.sky.galaxies import Sersic
+from bayesjoint.sky.groups import Group
+
+__all__ = ["scene_from"]
+
+LEAST = 5
+"""Pixels of the finest image that an object has at least."""
+CONTRAST = 0.005
+"""Part of a patch's light from which on a peak of its own is an object of its own (`photutils.segmentation.deblend_sources`)."""
+ALIKE, NEAR = 1.6, 0.7
+"""Ratio of the PSFs' widths up to which images are searched together, and distance in units of the wider PSF at which two finds are one."""
+PLACE, SIZE = 0.5, 0.7
+"""Widths of the priors of a place, in units of the sharpest PSF's, and of the logarithm of a size: an object stays the one that was found."""
+POINTLIKE = 1.15
+"""Half-light radius in units of the PSF's up to which an object is taken for a point."""
+
+
+def scene_from(
+    images: Sequence[Image] | Image,
+    segmentation: Any = None,
+    catalog: Table | None = None,
+    *,
+    galaxy: type[Extended] = Sersic,
+    points: bool | str = "auto",
+    sky: Component | None = None,
+    threshold: float = 5.0,
+    window: Any = "auto",
+    **options: Any,
+) -> Scene:
+    """A scene with a group for each object that is found on the images together, or that a segmentation or a catalogue names.
+
+    Objects are detected where the sum over images of alike sharpness of the squared signal-to-noise, each smoothed by its own PSF, exceeds what
+    noise makes (Szalay, Connolly & Szokoly 1999, AJ 117, 68), and are told apart by `photutils.segmentation.deblend_sources`. So that each stays
+    the object that was found, its place has a Normal prior of half the sharpest PSF (and a third of its size), its size a LogNormal one of width 0.7:
+    `Scene.describe` shows them.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        All but the one of finest pixels are resampled for detection alone.
+    segmentation : photutils SegmentationImage or 2-d array of int, optional
+        Objects on the pixels of the image of the finest pixels, 0 for sky; in place of detection.
+    catalog : Table, optional
+        Objects by their ``ra``, ``dec`` (degree), or ``x``, ``y`` (0-based pixels of the image of the finest pixels); a column ``type`` of "point" or
+        "galaxy" tells what they are. In place of detection.
+    galaxy : type
+        What an extended object is made of, such as `bj.Sersic`.
+    points : {"auto", True, False}
+        Objects no wider than the PSF are points, all are, or none is.
+    sky : Sky, optional
+        Default ``bj.Sky()``.
+    threshold : float
+        Significance of a pixel of the smoothed images, in sigma.
+    window : optional
+        Of every galaxy; see `Source`.
+    **options
+        For `Scene`: ``reference``, ``dtype``, ...
+
+    Returns
+    -------
+    Scene
+        Of the groups ``object 1``, ``object 2``, ... from the brightest on, each with a ``galaxy`` or ``point``, and the sky.
+
+    Raises
+    ------
+    ValueError
+        Where nothing stands out, a segmentation of another shape comes, or a catalogue without places.
+    """
+    images = [images] if isinstance(images, Image) else list(images)
+    if not images:
+        raise ValueError("scene_from needs at least one image, and none came.")
+    finest = min(images, key=lambda im: im.pixel_scale)
+    reference = options.pop("reference", None) or next((im.placement.sky_middle for im in images if im.placement.wcs is not None), None)
+    frame = Frame(reference)
+    if segmentation is not None:
+        labels = np.asarray(getattr(segmentation, "data", segmentation))
+        if labels.shape != finest.shape:
+            raise ValueError(
+                f"The segmentation is to have the shape {finest.shape} of the image of the finest pixels ({finest.name or finest.band}), and {labels.shape} came."
+            )
+        found = _measured(_together(images, finest, frame), labels, finest, frame)
+    else:
+        found = _detected(images, frame, threshold)
+    if catalog is not None:
+        found = _from_catalog(catalog, finest, frame, found)
+    if not found:
+        raise ValueError(f"Nothing stands out of the images by {threshold:g} sigma: lower threshold=, or give a catalog=.")
+    groups = [_group(k, blob, kind, images, galaxy, points, window) for k, (blob, kind) in enumerate(found, 1)]
+    log.info("%d objects: %d points.", len(groups), sum(isinstance(g.members[0], Point) for g in groups))
+    return Scene([*groups, Sky() if sky is None else sky], images, reference=reference, **options)
+
+
+def _group(k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy: type[Extended], points: Any, window: Any) -> Group:
+    is_point = kind == "point" if kind else points is True or (points == "auto" and blob.size < 0)
+    sharp = min(_fwhm(im) for im in images)
+
+    def prior(kind: Any, middle: float, width: float) -> Any:
+        return kind(torch.tensor(middle, dtype=torch.float64), torch.tensor(width, dtype=torch.float64))
+
+    # a spread-out object is placed less well than a point
+    x, y = (prior(dist.Normal, v, PLACE * sharp + 0.3 * max(blob.size, 0.0)) for v in (blob.x, blob.y))
+    if is_point:
+        source: Source = Point("point", x=x, y=y)
+    else:
+        size = (
+            {"r_eff": prior(dist.LogNormal, np.log(max(blob.size, 0.3 * sharp)), SIZE)} if any(s.name == "r_eff" for s in galaxy("g").specs) else {}
+        )
+        source = galaxy("galaxy", x=x, y=y, window=window, **size)
+    source.hint = blob
+    return Group(f"object {k}", [source])
+
+
+def _fwhm(im: Image) -> float:
+    """Width of the PSF in arcsec."""
+    return (im.psf.fwhm if im.psf is not None else 1.5) * im.pixel_scale
+
+
+def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[tuple[Blob, str | None]]:
+    """Objects of the images of alike sharpness together, the sharpest first; what is in sharper ones already is not taken again."""
+    found: list[tuple[Blob, str | None]] = []
+    left = sorted(images, key=_fwhm)
+    while left:
+        alike = [im for im in left if _fwhm(im) < ALIKE * _fwhm(left[0])]
+        left = left[len(alike) :]
+        finest = min(alike, key=lambda im: im.pixel_scale)
+        light = _together(alike, finest, frame)
+        near = NEAR * _fwhm(alike[-1])
+        for blob, kind in _measured(light, _labels(light, len(alike), threshold), finest, frame):
+            if all(np.hypot(blob.x - b.x, blob.y - b.y) > max(near, 0.5 * abs(blob.size)) for b, _ in found):
+                found.append((blob, kind))
+    return sorted(found, key=lambda b: -b[0].snr)
+
+
+def _snr(im: Image) -> np.ndarray:
+    """Signal-to-noise of a source of the PSF's width at each pixel; 0 where nothing is known."""
+    width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 1.0)
+    weight = im.valid / im.variance
+    signal, norm_, power = (
+        ndimage.gaussian_filter(a, w, mode="constant")
+        for a, w in (((im.data - _sky(im.data[im.valid])[0]) * weight, width), (weight, width), (weight, width / np.sqrt(2)))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        snr = np.where(norm_ > 1e-3 * norm_.max(), signal / np.sqrt(power / (4 * np.pi * width**2)), 0.0)
+    return snr / max(_sky(snr[im.valid])[1], 1.0)  # coloured noise makes it wider
+
+
+def _sky(values: np.ndarray) -> tuple[float, float]:
+    """Most frequent value and scatter without what stands out, as in SExtractor (Bertin & Arnouts 1996, A&AS 117, 393)."""
+    mean, median, scatter = sigma_clipped_stats(values, sigma=2.5, maxiters=20)
+    return float(2.5 * median - 1.5 * mean if abs(mean - median) < 0.3 * scatter else median), float(scatter)
+
+
+def _together(images: Sequence[Image], finest: Image, frame: Frame) -> np.ndarray:
+    """Sum over the images of the squared signal-to-noise where it is positive, on the finest one's pixels."""
+    j, i = np.mgrid[: finest.shape[0], : finest.shape[1]]
+    x, y = frame.to_sky(finest.placement, i, j)
+    total = np.zeros(finest.shape)
+    for im in images:
+        snr = _snr(im)
+        if im is not finest:
+            mx, my = im.placement.middle
+            x0, y0 = frame.to_sky(im.placement, mx, my)
+            inverse = np.linalg.inv(frame.jacobian(im.placement, mx, my))
+            px, py = (inverse[k, 0] * (x - x0) + inverse[k, 1] * (y - y0) + m for k, m in ((0, mx), (1, my)))
+            snr = ndimage.map_coordinates(snr, [py, px], order=1, mode="constant")
+        total += np.clip(snr, 0, None) ** 2
+    return total
+
+
+def _labels(light: np.ndarray, count: int, threshold: float) -> np.ndarray:
+    from photutils.segmentation import deblend_sources, detect_sources
+
+    # of what noise makes half is negative, and is not counted: chi² of as many degrees of freedom is an upper limit
+    level = float(chi2.isf(norm.sf(threshold), count))
+    found = detect_sources(light, level, LEAST)
+    if found is None:
+        return np.zeros(light.shape, int)
+    with np.errstate(all="ignore"):
+        return np.asarray(deblend_sources(np.sqrt(light), found, LEAST, contrast=CONTRAST, progress_bar=False).data)
+
+
+def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame) -> list[tuple[Blob, str | None]]:
+    """Places and shapes of labelled light, the brightest first; a size below zero is that of a point."""
+    bright, found = np.sqrt(light), []
+    width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 1.0) * np.sqrt(2)
+    point = np.ones((1, 1))
+    if im.psf is not None:
+        step = im.psf.oversampling
+        point = im.psf.array[(im.psf.shape[0] // 2) % step :: step, (im.psf.shape[1] // 2) % step :: step]
+    point = ndimage.gaussian_filter(np.pad(point, 20), width / np.sqrt(2))
+    for k, box in enumerate(ndimage.find_objects(labels), 1):
+        if box is None:
+            continue
+        f = np.where(labels[box] == k, bright[box], 0.0)
+        if not f.sum() > 0:
+            continue
+        j, i = np.mgrid[box]
+        peak = f > 0.5 * f.max()
+        cx, cy = ((f * peak * v).sum() / (f * peak).sum() for v in (i, j))
+        mxx, myy, mxy = ((f * a).sum() / f.sum() for a in ((i - cx) ** 2, (j - cy) ** 2, (i - cx) * (j - cy)))
+        floor = 0.1 * min(mxx, myy)
+        jac = frame.jacobian(im.placement, cx, cy)
+        cov = jac @ np.array([[max(mxx - width**2, floor), mxy], [mxy, max(myy - width**2, floor)]]) @ jac.T
+        val, vec = np.linalg.eigh(cov)
+        val = np.clip(val, 1e-12, None)
+        q = float(np.clip(np.sqrt(val[0] / val[1]), 0.2, 0.95))
+        order = np.argsort(np.hypot(i - cx, j - cy), axis=None)
+        half = float(np.hypot(i - cx, j - cy).ravel()[order][np.searchsorted(np.cumsum(f.ravel()[order]), 0.5 * f.sum())])
+        sharp = _half_light(point, np.sqrt((labels[box] == k).sum() / np.pi))
+        size = np.sqrt(max(half**2 - sharp**2, 0.04)) * im.pixel_scale / np.sqrt(q)
+        x, y = (float(v) for v in frame.to_sky(im.placement, cx, cy))
+        blob = Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size, float(np.sqrt(light[box][labels[box] == k].sum())))
+        if half < POINTLIKE * sharp:
+            blob.size = -size
+        found.append((blob, None))
+    return sorted(found, key=lambda b: -b[0].snr)
+
+
+def _half_light(image: np.ndarray, radius: float) -> float:
+    """Radius in pixels of half of the light within a radius of an image's middle."""
+    r = np.hypot(*(i - (n - 1) / 2 for i, n in zip(np.indices(image.shape), image.shape, strict=True)))
+    order = np.argsort(r[r <= radius])
+    light = np.cumsum(image[r <= radius][order])
+    return float(r[r <= radius][order][np.searchsorted(light, 0.5 * light[-1])])
+
+
+def _from_catalog(catalog: Table, im: Image, frame: Frame, found: list[tuple[Blob, str | None]]) -> list[tuple[Blob, str | None]]:
+    """A catalogue's objects; shapes from what was `found` there."""
+    names = {c.lower(): c for c in catalog.colnames}
+    if {"ra", "dec"} <= names.keys():
+        places = [frame.offset(p) for p in SkyCoord(catalog[names["ra"]], catalog[names["dec"]], unit="deg")]
+    elif {"x", "y"} <= names.keys():
+        pixels = zip(catalog[names["x"]], catalog[names["y"]], strict=True)
+        places = [tuple(float(v) for v in frame.to_sky(im.placement, float(px), float(py))) for px, py in pixels]
+    else:
+        raise ValueError(f"A catalogue is to have the columns ra and dec, or x and y (0-based pixels), and there are {', '.join(catalog.colnames)}.")
+    kinds = [str(k).lower() for k in catalog[names["type"]]] if "type" in names else [None] * len(places)
+    odd = next((k for k in kinds if k not in (None, "point", "galaxy")), None)
+    if odd is not None:
+        raise ValueError(f"The type of a catalogue's object is to be 'point' or 'galaxy', and {odd!r} stands there.")
+    near, out = 0.5 * _fwhm(im), []
+    for (x, y), kind in zip(places, kinds, strict=True):
+        blob = min((b for b, _ in found), key=lambda b: np.hypot(b.x - x, b.y - y), default=None)
+        known = blob is not None and np.hypot(blob.x - x, blob.y - y) < max(near, 0.3 * abs(blob.size))
+        out.append((replace(blob, x=x, y=y) if known else Blob(x, y, 0.7, 45.0, 2 * im.pixel_scale, 0.0), kind))
+    return out
