@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fit"]
 
+MANY = 4
+"""Sources that are tried from other starts at most: with more, none is likely to mend them all."""
 GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
 
@@ -59,7 +61,9 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
         best = _climb(scene, values, prior, max_iterations, report)
         suspect = suspects(scene, best[2], values, best[1].converged) if start is None and max_iterations > 1 else {}
         said = ""
-        if suspect:
+        if len(suspect) > MANY:
+            said = f"{', '.join(list(suspect)[:3])} and {len(suspect) - 3} other sources ended where other starts might help: none was tried for so many."
+        elif suspect:
             trials = [linear_values(scene, v)[0] for v in others(scene, values, suspect)]
             found = [_climb(scene, v, prior, max_iterations, report) for v in trials]
             first, highest = best[1].log_density, max(found, key=lambda f: f[1].log_density, default=best)

@@ -25,6 +25,17 @@ LONGEST = 1.0
 
 
 @dataclass
+class Linearised:
+    """The model to first order about a point: what a Gauss-Newton step is made of, and each image's share by the full vector."""
+
+    full: np.ndarray
+    slope: torch.Tensor
+    gradient: torch.Tensor
+    precision: torch.Tensor
+    parts: list[tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
 class State:
     """A point of the fit: z, its log density, chi² of the data, gradient and precision (minus the second derivative)."""
 
@@ -36,6 +47,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     converged: bool = False
     reason: str = ""
+    linear: Linearised | None = None
+    """Of the last point at which the derivatives were made: this one, or one close by."""
 
 
 def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
@@ -45,10 +58,11 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     slope, coordinates = scene.chart.slopes(z)
     if scene.links:
         slope = scene.links.slopes(full[: scene.layout.count]) @ slope
-    chi2, value = 0.0, 0.0
+    chi2, value, parts = 0.0, 0.0, []
     g, h = torch.zeros_like(z), torch.zeros(n, n, dtype=z.dtype, device=z.device)
     for term in scene.likelihoods:
         c, v, gi, hi = term.normal_equations(full)
+        parts.append((gi, hi))
         chi2 += float(c)
         value += float(v)
         g += slope.T @ gi[: len(slope)]
@@ -59,7 +73,10 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         g = g + torch.autograd.grad(lp, x)[0]
         value += float(lp.detach())
         h = h + scene.chart.precision(z, coordinates)
-    return State(z, value, chi2, g, 0.5 * (h + h.T))
+    h = 0.5 * (h + h.T)
+    if not scene.links:
+        slope = torch.cat([slope, slope.new_zeros(len(full) - n, n)])
+    return State(z, value, chi2, g, h, linear=Linearised(full.numpy(force=True).astype(float), slope, g, h, parts))
 
 
 def objective(scene: Scene, z: torch.Tensor, prior: bool) -> float:
@@ -106,7 +123,7 @@ def chord(scene: Scene, state: State, prior: bool) -> State | None:
     x = trial.detach().clone().requires_grad_(True)
     value = scene.log_density(x) if prior else scene.log_likelihood(x).sum()
     (gradient,) = torch.autograd.grad(value, x)
-    new = State(trial, float(value.detach()), state.chi2, gradient, state.precision)
+    new = State(trial, float(value.detach()), state.chi2, gradient, state.precision, linear=state.linear)
     fell = decrement(new) < 0.1 * decrement(state) and new.log_density >= state.log_density - 1e-10 * abs(state.log_density)
     return new if fell else None
 

@@ -71,6 +71,7 @@ def describe_sites(scene: Scene) -> dict[str, Any]:
         "bands": bands,
         "images": [im.name for im in scene.images],
         "image_bands": [im.band for im in scene.images],
+        "epochs": [im.epoch for im in scene.images],
         "reference": None if ref is None else [float(ref.icrs.ra.deg), float(ref.icrs.dec.deg)],
     }
 

@@ -276,6 +276,23 @@ class Posterior:
         t.meta.update({"sampler": self.info.get("sampler"), "converged": bool(self.converged), "reasons": list(self.reasons)})
         return t
 
+    def light_curve(self, source: str, *, level: float = 0.997) -> QTable:
+        """Flux of a source in each image by epoch: one row an image, with errors, significance, magnitudes and upper limits.
+
+        The full covariance of the fluxes is in ``table.meta["covariance"]`` (rows in the table's order): they share the host, the position and
+        what else the scene ties together.
+
+        Parameters
+        ----------
+        source : str
+            One whose flux is ``bj.Param(per="image")``. An epoch that is held stands there with an error of 0.
+        level : float
+            Probability below the upper limit.
+        """
+        from bayesjoint.posterior.light_curve import light_curve
+
+        return light_curve(self, source, level=level)
+
     def corner(self, parameters: list[str] | None = None, **options: Any) -> Any:
         """Corner plot of the sites (by name, or all but the skies'); returns the figure. `options` go to `corner.corner`."""
         from bayesjoint.plots.corner import corner

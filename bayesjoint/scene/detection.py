@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -195,10 +196,11 @@ def _labels(light: np.ndarray, count: int, threshold: float) -> np.ndarray:
 
     # of what noise makes half is negative, and is not counted: chi² of as many degrees of freedom is an upper limit
     level = float(chi2.isf(norm.sf(threshold), count))
-    found = detect_sources(light, level, LEAST)
-    if found is None:
-        return np.zeros(light.shape, int)
-    with np.errstate(all="ignore"):
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # that nothing was found is said in our own words
+        found = detect_sources(light, level, LEAST)
+        if found is None:
+            return np.zeros(light.shape, int)
         return np.asarray(deblend_sources(np.sqrt(light), found, LEAST, contrast=CONTRAST, progress_bar=False).data)
 
 

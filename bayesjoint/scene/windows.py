@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ LEAST = 8.0
 """Pixels beyond the PSF's width that such a window has at least."""
 MOST = 0.6
 """Part of the image from which on it is all of it."""
-COARSE = 3
-"""Pixels from place to place at which the light outside a window is summed."""
+PLACES = 40000
+"""Pixels, evenly spread, at which the light outside a window is summed at most."""
 
 
 def window_of(scene: Scene, values: Mapping[str, float], im: Image, c: Extended, pixel: tuple[float, float]) -> Box | None:
@@ -97,9 +98,10 @@ def lost_light(scene: Scene, values: Mapping[str, float]) -> dict[str, dict[str,
                 continue
             c: Any = next(c for c in scene.components if c.name == name)
             signal, q, pa, params = _light(scene, values, im, c)
-            rows, cols = (np.arange(0, n, COARSE) for n in im.shape)
+            step = max(1, math.ceil(math.sqrt(im.data.size / PLACES)))
+            rows, cols = (np.arange(0, n, step) for n in im.shape)
             x0, x1, y0, y1 = plan.window
-            outside = ~(((rows >= y0) & (rows < y1))[:, None] & ((cols >= x0) & (cols < x1))) & im.valid[::COARSE, ::COARSE]
+            outside = ~(((rows >= y0) & (rows < y1))[:, None] & ((cols >= x0) & (cols < x1))) & im.valid[::step, ::step]
             py, px = rows[np.nonzero(outside)[0]], cols[np.nonzero(outside)[1]]
             if not px.size:
                 continue
@@ -110,5 +112,5 @@ def lost_light(scene: Scene, values: Mapping[str, float]) -> dict[str, dict[str,
             s, k = np.sin(np.radians(pa)), np.cos(np.radians(pa))
             u, v = torch.as_tensor(dx * s + dy * k), torch.as_tensor((dx * k - dy * s) / q)
             bright = c.light(u, v, torch.tensor(q, dtype=torch.float64), *params).numpy() / q
-            lost.setdefault(im.name, {})[name] = float(np.sqrt(((bright * signal * area) ** 2).sum()) * COARSE)
+            lost.setdefault(im.name, {})[name] = float(np.sqrt(((bright * signal * area) ** 2).sum()) * step)
     return lost

@@ -73,7 +73,7 @@ class Polynomial(Waves):
     start: Any = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.order, bool) or int(self.order) != self.order or not 0 <= self.order <= 12:
+        if not isinstance(self.order, int) or isinstance(self.order, bool) or not 0 <= self.order <= 12:
             raise ValueError(f"A Polynomial's order is to be a whole number from 0 to 12, and {self.order!r} came.")
         for prior in (self.prior, self.coefficients):
             Param(prior=prior)  # refuses what is no prior

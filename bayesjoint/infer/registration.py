@@ -1,0 +1,97 @@
+"""Registration: whether residuals look as if an image lay elsewhere, or had another zeropoint, than it says.
+
+One Gauss-Newton step of a scene that has a shift and a zeropoint for all images but one, from products that the fit has made anyway.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bayesjoint.sky.components import Shift, Source, Zeropoint
+
+if TYPE_CHECKING:
+    from bayesjoint.infer.lm import State
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["registration"]
+
+SURE = 5.0
+"""Significance from which on it is said; errors are widened where residuals are larger than the noise."""
+FAR, FAINT = 0.05, 0.01
+"""Shift in pixels and magnitudes below which it is not."""
+LOOSE = 10.0
+"""Pixels, and magnitudes, that are allowed for."""
+
+
+def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[str]:
+    """What is to be said, a sentence an image.
+
+    Parameters
+    ----------
+    scatter : dict
+        Reduced chi² by image.
+    """
+    linear, images = state.linear, scene.images
+    if linear is None or len(images) < 2:
+        return []
+    n, moves = len(scene.names), []
+    for im, (_, h) in zip(images, linear.parts, strict=True):
+        sources = [c for c in scene.components if isinstance(c, Source) and c.sees(im)]
+        move = np.zeros((len(h), 3))
+        for c in sources:
+            for k, p in enumerate(("x", "y")):
+                move[scene.layout.index[c.name, p, im.name], k] = -1.0
+            place = scene.layout.index[c.name, "flux", im.name]
+            move[place, 2] = 0.4 * np.log(10) * linear.full[place]
+        moves.append(move)
+    known = [float(np.trace(m[:, :2].T @ h.numpy(force=True) @ m[:, :2])) for m, (_, h) in zip(moves, linear.parts, strict=True)]
+    first = int(np.argmax(known))
+    own = {im.name: [any(isinstance(c, kind) and c.sees(im) for c in scene.components) for kind in (Shift, Zeropoint)] for im in images}
+    slope = linear.slope.numpy(force=True)
+    columns: list[tuple[int, int]] = []  # image, and which of its three
+    for i, im in enumerate(images):
+        if i != first and not own[im.name][0]:
+            columns += [(i, 0), (i, 1)]
+        best = max((k for k, o in enumerate(images) if o.band == im.band), key=lambda k: known[k])
+        if i != best and not own[im.name][1] and any(isinstance(c, Source) and _shared(scene, c, i, best) for c in scene.components):
+            columns.append((i, 2))
+    if not columns:
+        return []
+    precision = np.zeros((n + len(columns), n + len(columns)))
+    gradient = np.zeros(n + len(columns))
+    precision[:n, :n], gradient[:n] = linear.precision.numpy(force=True), linear.gradient.numpy(force=True)
+    for a, (i, k) in enumerate(columns, n):
+        g, h = (v.numpy(force=True) for v in linear.parts[i])
+        column = h @ moves[i][:, k]
+        gradient[a] = moves[i][:, k] @ g
+        precision[a, :n] = precision[:n, a] = column @ slope
+        for b, (j, m) in enumerate(columns, n):
+            if j == i:
+                precision[a, b] = moves[i][:, m] @ column
+        precision[a, a] += (1 / (LOOSE * (images[i].pixel_scale if k < 2 else 1.0))) ** 2
+    unit = 1 / np.sqrt(np.clip(np.diag(precision), 1e-300, None))
+    covariance = np.linalg.pinv(precision * unit[:, None] * unit, rcond=1e-12, hermitian=True) * unit[:, None] * unit
+    step, error = covariance @ gradient, np.sqrt(np.clip(np.diag(covariance), 0, None))
+    said = []
+    for i, im in enumerate(images):
+        found = {k: (step[a], error[a] * max(1.0, scatter[im.name]) ** 0.5) for a, (j, k) in enumerate(columns, n) if j == i}
+        if any(k in found and abs(found[k][0]) > max(SURE * found[k][1], FAR * im.pixel_scale) for k in (0, 1)):
+            (dx, ex), (dy, ey) = found[0], found[1]
+            said.append(
+                f"{im.name}: residuals look as if it lay {dx:+.3g} ± {ex:.1g} arcsec East and {dy:+.3g} ± {ey:.1g} North of where its WCS says, as seen from "
+                f"{images[first].name}; if so, bj.Shift(..., images=[{im.name!r}]) mends it."
+            )
+        if 2 in found and abs(found[2][0]) > max(SURE * found[2][1], FAINT):
+            said.append(
+                f"{im.name}: residuals look as if its zeropoint were off by {found[2][0]:+.3f} ± {found[2][1]:.1g} mag against others of band {im.band}; if so, "
+                f"bj.Zeropoint(..., images=[{im.name!r}]) mends it."
+            )
+    return said
+
+
+def _shared(scene: Scene, c: Source, i: int, j: int) -> bool:
+    """Whether two images see the same flux of a source."""
+    a, b = (scene.layout.told.get((c.name, "flux", scene.images[k].name)) for k in (i, j))
+    return a is not None and a == b
