@@ -30,6 +30,8 @@ __all__ = ["linear_values", "starts"]
 
 MOST, SPARE = 40, 8
 """Patches of light in an image that are measured, the highest first: at most, and beyond twice the number of sources."""
+HIDDEN = 1.2
+"""Radius about a point, in units of the PSF's width, within which nothing else is looked for."""
 INDICES, SIZES = (1.0, 2.0, 4.0), (0.6, 1.0, 1.6)
 
 
@@ -49,7 +51,8 @@ def starts(scene: Scene) -> dict[str, float]:
     """Starting value of every site of a scene."""
     values: dict[str, float] = {}
     sources = [c for c in scene.components if isinstance(c, Source)]
-    blobs = {im.name: _blobs(im, scene) for im in scene.images}
+    points = [(c, place) for c in sources if not isinstance(c, Extended) and (place := _given_position(c, scene)) is not None]
+    blobs = {im.name: _blobs(im, scene, _clear(im, scene, [p for c, p in points if c.sees(im)])) for im in scene.images}
     free = {name: list(found) for name, found in blobs.items()}
     for c in sources:
         blob = _choose(c, [im for im in scene.images if c.sees(im)], blobs, free, scene)
@@ -157,9 +160,21 @@ def _given_position(c: Source, scene: Scene) -> tuple[float, float] | None:
     return pair[0], pair[1]
 
 
-def _blobs(im: Image, scene: Scene) -> list[Blob]:
-    """Light that stands out of an image, most significant first."""
-    weight = im.valid / im.variance
+def _clear(im: Image, scene: Scene, points: list[tuple[float, float]]) -> np.ndarray:
+    """Pixels in use that no point whose place is given shines on: a supernova is not to be taken for its host."""
+    clear = im.valid.copy()
+    reach = int(np.ceil(HIDDEN * (im.psf.fwhm if im.psf is not None else 1.5)))
+    for place in points:
+        px, py = (round(v) for v in scene.frame.to_pixel(im.placement, *place))
+        part = np.s_[max(py - reach, 0) : max(py + reach + 1, 0), max(px - reach, 0) : max(px + reach + 1, 0)]
+        j, i = np.indices(clear[part].shape)
+        clear[part] &= (j + max(py - reach, 0) - py) ** 2 + (i + max(px - reach, 0) - px) ** 2 > reach**2
+    return clear if clear.sum() > 0.5 * im.valid.sum() else im.valid
+
+
+def _blobs(im: Image, scene: Scene, valid: np.ndarray) -> list[Blob]:
+    """Light that stands out of an image's `valid` pixels, most significant first."""
+    weight = valid / im.variance
     sky = float(np.median(im.data[im.valid]))
     border = np.concatenate(
         [im.data[k][im.valid[k]] for k in (np.s_[:3], np.s_[-3:])] + [im.data[:, k][im.valid[:, k]] for k in (np.s_[:3], np.s_[-3:])]
@@ -182,7 +197,7 @@ def _blobs(im: Image, scene: Scene) -> list[Blob]:
     for k in (np.argsort(highest)[::-1][:most] + 1).tolist():
         rows, cols = boxes[k - 1]
         rows, cols = (slice(max(s.start - margin, 0), s.stop + margin) for s in (rows, cols))
-        where = (labels[rows, cols] == k) & im.valid[rows, cols]
+        where = (labels[rows, cols] == k) & valid[rows, cols]
         if where.sum() >= 4:
             found.append(_measure(im, scene, where, (rows.start, cols.start), sky, width))
     return sorted((b for b in found if b is not None), key=lambda b: -b.snr)
