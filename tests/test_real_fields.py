@@ -7,7 +7,10 @@ import sys
 
 import numpy as np
 import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
 from conftest import DATA, ROOT
+from scipy import stats
 
 import bayesjoint as bj
 
@@ -99,3 +102,89 @@ def test_the_outside_contract(data):
         pytest.skip(f"the outside check is not at {check}")
     done = subprocess.run([sys.executable, str(check)], cwd=ROOT, capture_output=True, text=True, timeout=1800)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+
+
+# -- groups, epochs, exposures --------------------------------------------------------------------------------------------------
+ROUGH = [(0.8, -0.6), (-0.7, 0.5), (0.5, 0.9), (-0.9, -0.4)]
+"""How far from their places the four galaxies of sim/group are given, arcsec."""
+
+
+def group(data):
+    images = [bj.Image.read(data / f"sim/group/{b}.fits", band=b) for b in ("r", "W1", "NUV")]
+    truth = json.loads((data / "sim/group/truth.json").read_text())
+    return images, truth, [(t["x"] + dx, t["y"] + dy) for t, (dx, dy) in zip(truth, ROUGH, strict=True)]
+
+
+def test_four_overlapping_galaxies_are_told_apart(data):
+    images, truth, places = group(data)
+    best = bj.Scene([*(bj.Sersic(f"g{k}", position=p) for k, p in enumerate(places)), bj.Sky()], images).fit(progress=False)
+    assert best.converged and max(h["chi2"] for h in best.history) == best.history[0]["chi2"]
+    for k, t in enumerate(truth):
+        true = {p: t[p] for p in ("x", "y", "q", "pa", "n", "r_eff")} | {f"flux[{b}]": 10 ** (-0.4 * (m - 31.4)) for b, m in t["mag"].items()}
+        for p, v in true.items():
+            off = best.values[f"g{k}.{p}"] - v
+            assert abs((off + 90) % 180 - 90 if p == "pa" else off) < 3.5 * best.errors[f"g{k}.{p}"], (k, p)
+
+
+def test_the_same_with_a_spline_in_r(data):
+    images, _, places = group(data)
+    objects = []
+    for k, p in enumerate(places):
+        r = bj.Spline("r", knots=np.geomspace(0.3, 12, 9), bands=["r"], position=p)
+        others = [bj.Sersic(b, x=r.x, y=r.y, q=r.q, pa=r.pa, bands=[b]) for b in ("W1", "NUV")]
+        objects.append(bj.Group(f"object {k}", [r, *others]))
+    best = bj.Scene([*objects, bj.Sky()], images).fit(progress=False)
+    assert best.converged and best.chi2 / best.dof < 1.02
+    assert all(b["log_density"] >= a["log_density"] - 1e-6 * abs(a["log_density"]) for a, b in zip(best.history, best.history[1:], strict=False))
+
+
+def test_a_supernova_in_eight_epochs(data):
+    images = [bj.Image.read(data / f"sim/supernova/epoch_{k}.fits") for k in range(8)]
+    truth = json.loads((data / "sim/supernova/truth.json").read_text())
+    sn = truth["sn"]
+    transient = bj.Point("sn", position=(sn["x"] + 0.3, sn["y"] - 0.3), flux=bj.Param(per="image"))
+    header = images[0].placement.wcs.wcs.crval
+    scene = bj.Scene([bj.Sersic("host"), transient, bj.Sky()], images, reference=SkyCoord(*header, unit="deg"))
+    curve = scene.fit(progress=False).laplace(500, seed=1).light_curve("sn")
+    true = 10 ** (-0.4 * (truth["zeropoint"] - 31.4)) * np.array([truth["flux_counts"][int(n.split("_")[-1])] for n in curve["image"]])
+    z = (curve["flux"].value - true) / curve["flux_err"].value
+    assert (abs(z) < 3.5).all() and abs(z.mean()) < 1.2
+    dark = true == 0
+    assert dark.any() and (abs(curve["snr"][dark]) < 3).all() and not curve["detected"][dark].any()
+
+
+def test_a_transient_on_its_host(data):
+    """sn_decam_i: static host, fluxes free in all ten epochs; figures from the field's README."""
+    names = [f"{year}_{c}" for year in (2018, 2016) for c in "abcde"]
+    host, place = SkyCoord(318.108395, -66.015863, unit="deg"), SkyCoord(318.108231, -66.015693, unit="deg")
+    images = [bj.Image.read(data / f"real/sn_decam_i/{n}.fits", band="i", name=n).cutout(host, 15 * u.arcsec) for n in names]
+    scene = bj.Scene([bj.Sersic("host", position=host), bj.Point("sn", position=place, flux=bj.Param(per="image")), bj.Sky()], images, reference=host)
+    best = scene.fit(progress=False)
+    k = [best.names.index(f"sn.flux[{n}]") for n in names]
+    flux, covariance = np.array([best.values[best.names[i]] for i in k]), best.covariance[np.ix_(k, k)]
+
+    def mean(part):
+        inverse = np.linalg.inv(covariance[part, part])
+        middle = inverse.sum(0) @ flux[part] / inverse.sum()
+        return middle, inverse.sum() ** -0.5, (flux[part] - middle) @ inverse @ (flux[part] - middle)
+
+    (bright, error, scatter), (dark, dark_error, _) = mean(slice(0, 5)), mean(slice(5, 10))
+    assert best.converged and 0.9 < best.chi2 / best.dof < 1.1
+    assert abs(dark) < 3 * dark_error and scatter < stats.chi2.isf(0.01, 4)
+    difference = 6775 * images[0].unit_flux ** -1  # of the repository's own difference image: 2018 less 2016, at 41 sigma
+    assert abs(bright - dark - difference) < 3 * np.hypot(np.hypot(error, dark_error), difference / 41)
+
+
+def test_positions_in_dithered_exposures(data):
+    names = ["g_1", "g_2", "g_3", "r_1", "r_2", "z_1", "z_2", "z_3"]
+    images = [bj.Image.read(data / f"real/ls_dither_2447p120/decam_{n}.fits", band=n[0], name=n) for n in names]
+    ref = {r["source"]: r for r in rows(data / "reference/legacypipe_positions.csv")}
+    at = {k: SkyCoord(float(r["ra_deg"]), float(r["dec_deg"]), unit="deg") for k, r in ref.items()}
+    best = bj.Scene([bj.Sersic("galaxy", position=at["galaxy"]), bj.Point("star", position=at["star"]), bj.Sky()], images).fit(progress=False)
+    assert best.converged
+    for k, r in ref.items():
+        found = best.scene.frame.sky(best.values[f"{k}.x"], best.values[f"{k}.y"])
+        error = [best.errors[f"{k}.x"] / 3600 / np.cos(at[k].dec.rad), best.errors[f"{k}.y"] / 3600]
+        assert (
+            abs(found.ra.deg - at[k].ra.deg) < float(r["ra_tol"]) + error[0] and abs(found.dec.deg - at[k].dec.deg) < float(r["dec_tol"]) + error[1]
+        )

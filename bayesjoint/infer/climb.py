@@ -89,15 +89,25 @@ def _climb(
         z = state.z
         fitted = {k: float(v) for k, v in scene.constrain(z).items()}
         if state.converged and attempt < 3 and is_coarse(scene, fitted):
+            _release(scene)
             scene = scene.replanned(fitted)
         else:
+            _release(scene)
             off = render_errors(scene, fitted)
             bad = {k for k, e in off.items() if e > BUDGET}
             if not bad or not state.converged or attempt == 3:
                 break
+            _release(scene)
             scene = refined(scene, 1.6, bad)
         z = scene.unconstrain(fitted)
     return scene, state, fitted, off
+
+
+def _release(scene: Scene) -> None:
+    """Let go of the buffers of a scene that is not drawn for a while: those of many sources take gigabytes."""
+    if sum(len(of) for of in scene.plans.values()) > MANY * len(scene.images):
+        for term in scene.likelihoods:
+            term.renderer.release()
 
 
 def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:

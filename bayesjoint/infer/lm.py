@@ -20,6 +20,8 @@ DECREMENT = 1e-6
 """Converged where the expected gain of a full step, in log density, is below this: 0.0014 sigma from the maximum."""
 CHORD = 1e-2
 """Expected gain below which (0.14 sigma from the maximum) the precision is taken to be that at the maximum."""
+PIVOT = 1e-6
+"""Least pivot with which a system is taken to have no direction without curvature."""
 LONGEST = 1.0
 """Longest step in a logarithm or ellipticity."""
 
@@ -59,14 +61,17 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     if scene.links:
         slope = scene.links.slopes(full[: scene.layout.count]) @ slope
     chi2, value, parts = 0.0, 0.0, []
-    g, h = torch.zeros_like(z), torch.zeros(n, n, dtype=z.dtype, device=z.device)
+    g, h = torch.zeros_like(full), torch.zeros(len(full), len(full), dtype=z.dtype, device=z.device)
     for term in scene.likelihoods:
         c, v, gi, hi = term.normal_equations(full)
         parts.append((gi, hi))
         chi2 += float(c)
         value += float(v)
-        g += slope.T @ gi[: len(slope)]
-        h += slope.T @ hi[: len(slope), : len(slope)] @ slope
+        g += gi
+        h += hi
+    if not scene.links:
+        slope = torch.cat([slope, slope.new_zeros(len(full) - n, n)])
+    g, h = slope.T @ g, slope.T @ h @ slope
     if prior:
         x = z.detach().clone().requires_grad_(True)
         lp = scene.log_prior(x)
@@ -74,8 +79,6 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         value += float(lp.detach())
         h = h + scene.chart.precision(z, coordinates)
     h = 0.5 * (h + h.T)
-    if not scene.links:
-        slope = torch.cat([slope, slope.new_zeros(len(full) - n, n)])
     return State(z, value, chi2, g, h, linear=Linearised(full.numpy(force=True).astype(float), slope, g, h, parts))
 
 
@@ -94,6 +97,9 @@ def solve(precision: torch.Tensor, gradient: torch.Tensor, damping: float) -> to
     scale = torch.where(scale > 1e-140, scale, torch.ones_like(scale))
     m = precision / scale[:, None] / scale
     m = m + damping * torch.eye(len(scale), dtype=m.dtype, device=m.device)
+    factor, failed = torch.linalg.cholesky_ex(m)
+    if not failed and float(torch.diagonal(factor).min()) > PIVOT:  # the common case, many times as fast
+        return torch.cholesky_solve((gradient / scale)[:, None], factor)[:, 0] / scale
     val, vec = torch.linalg.eigh(m)
     inverse = torch.where(val > 1e-13 * val.max(), 1 / val.clamp(min=1e-300), torch.zeros_like(val))
     return (vec @ (inverse * (vec.T @ (gradient / scale)))) / scale

@@ -53,6 +53,17 @@ class Scratch:
         self.__init__()
 
 
+def linear_map(placement: Placement, frame: Frame, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, tuple[float, float], bool]:
+    """The map from pixels to the sky about the image's middle, where that lies, and whether it serves for all of some rows and columns."""
+    jac, (mx, my) = frame.jacobian(placement, *placement.middle), placement.middle
+    x0, y0 = (float(v) for v in frame.to_sky(placement, mx, my))
+    some_i, some_j = (np.unique(np.linspace(a[0], a[-1], LATTICE).round()) for a in (cols, rows))
+    sky = frame.to_sky(placement, *np.meshgrid(some_i, some_j))
+    linear = [jac[k, 0] * (some_i - mx) + (jac[k, 1] * (some_j - my) + o)[:, None] for k, o in ((0, x0), (1, y0))]
+    off = max(np.abs(a - b).max() for a, b in zip(linear, sky, strict=True)) / np.sqrt(abs(np.linalg.det(jac)))
+    return jac, (x0, y0), bool(off < LINEAR)
+
+
 class Grid:
     """Sky places of some of an image's pixels, and of pixels that it would have beyond its edges.
 
@@ -80,14 +91,8 @@ class Grid:
         self.step = step
         j, i = (np.arange(*ends, step) for ends in extent)
         self.shape = (j.size, i.size)
-        jac = frame.jacobian(placement, *placement.middle)
+        jac, (x0, y0), self.linear = linear_map(placement, frame, j, i)
         mx, my = placement.middle
-        x0, y0 = frame.to_sky(placement, mx, my)
-        some_i, some_j = (np.unique(np.linspace(a[0], a[-1], LATTICE).round()) for a in (i, j))
-        sky = frame.to_sky(placement, *np.meshgrid(some_i, some_j))
-        linear = [jac[k, 0] * (some_i - mx) + (jac[k, 1] * (some_j - my) + o)[:, None] for k, o in ((0, x0), (1, y0))]
-        off = max(np.abs(a - b).max() for a, b in zip(linear, sky, strict=True)) / np.sqrt(abs(np.linalg.det(jac)))
-        self.linear = bool(off < LINEAR)
 
         def tensor(v: np.ndarray) -> torch.Tensor:
             return torch.as_tensor(np.asarray(v), dtype=dtype).to(device)

@@ -6,6 +6,8 @@ together (Bracewell 2000, ch. 10), whatever the PSF's convention.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bayesjoint.images import PSF
@@ -48,6 +50,8 @@ class Optics:
         self.psf = psf
         self.direct = psf is not None and psf.oversampling == 1 and psf.pixel_response is not None
         self.folds = self._folds()
+        self.made: dict[Any, dict[str, Any]] = {}
+        """Tables that stamps of one box and core share, by what they were made for."""
 
     @property
     def support(self) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.blocks import Block, dense, inside
-from bayesjoint.render.grid import Scratch
+from bayesjoint.render.grid import Scratch, linear_map
 from bayesjoint.render.optics import Optics
 from bayesjoint.render.smooth import Smooth
 from bayesjoint.render.stamp import Stamp, StampPlan
@@ -41,7 +41,8 @@ class Renderer:
 
     def __init__(self, image: Image, frame: Frame, sources: Sequence[tuple[Any, StampPlan]], dtype: torch.dtype, device: torch.device) -> None:
         optics = Optics(image.psf)
-        self.stamps = [Stamp(s, image, frame, optics, plan, dtype, device) for s, plan in sources]
+        jac, _, straight = linear_map(image.placement, frame, *(np.arange(n) for n in image.shape))
+        self.stamps = [Stamp(s, image, frame, optics, plan, dtype, device, jac if straight else None) for s, plan in sources]
         self.shape, self.dtype, self.device = image.shape, dtype, device
         windows = dict.fromkeys(s.plan.window for s in self.stamps if s.a)
         made = [Smooth(image, frame, optics, {k: s for k, s in enumerate(self.stamps) if s.a and s.plan.window == w}, dtype, device) for w in windows]
@@ -50,6 +51,10 @@ class Renderer:
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)
         self.rows, self.cols = j[:, None], i
         self.everywhere = slice(0, image.shape[0]), slice(0, image.shape[1])
+        self._scratch = Scratch()
+
+    def release(self) -> None:
+        """Let go of buffers; the next pass makes them anew."""
         self._scratch = Scratch()
 
     def _sky_columns(self, sky: torch.Tensor, one: torch.Tensor) -> list[torch.Tensor]:

@@ -90,16 +90,41 @@ class Stamp:
     The local parameters are p = (x, y, q, pa, *light) for an extended source, (x, y) for a point.
     """
 
-    def __init__(self, source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        source: Any,
+        image: Image,
+        frame: Frame,
+        optics: Optics,
+        plan: StampPlan,
+        dtype: torch.dtype,
+        device: torch.device,
+        jac: np.ndarray | None = None,
+    ) -> None:
         self.source, self.plan, self.extended = source, plan, isinstance(source, Extended)
-        jac = frame.jacobian(image.placement, *plan.pixel)
+        jac = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
         self.a = _taper(plan, optics, jac) if self.extended else 0.0
         self.n = _box(plan, optics, self.a, jac)
         self.folds = optics.folds if image.psf is not None else int(np.clip(LARGEST // max(self.n), 3, optics.folds))
+        kind = (type(source), repr({k: v for k, v in source.options().items() if k != "window"})) if self.extended else None
+        key = kind, self.n, self.folds, jac.tobytes(), self.a, plan.extent, plan.fine, dtype, device
+        if key not in optics.made:  # many sources of a field have boxes, PSF and cores alike
+            before = set(self.__dict__)
+            self._tabulate(optics, np.linalg.inv(jac), dtype, device)
+            optics.made[key] = {k: v for k, v in self.__dict__.items() if k not in before}
+        self.__dict__.update(optics.made[key])
+        self.sky0, self.pixel0 = (
+            torch.as_tensor(np.array(v), dtype=dtype).to(device) for v in (frame.to_sky(image.placement, *plan.pixel), plan.pixel)
+        )
+        self._numbers = self.inverse.tolist(), self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
+        self.image_shape = image.shape
+
+    def _tabulate(self, optics: Optics, inverse: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
+        """Make all that depends on the box, the PSF and the kind of core, but not on where the source is."""
         ky, kx, transfer = optics.box(self.n, self.folds)
         active = np.flatnonzero(np.abs(transfer) > NEGLIGIBLE * np.abs(transfer).max())
         iy, ix = np.unravel_index(active, transfer.shape)
-        ky, kx, inverse = ky[iy], kx[ix], np.linalg.inv(jac)
+        ky, kx = ky[iy], kx[ix]
         wx, wy = (inverse[0, i] * kx + inverse[1, i] * ky for i in (0, 1))  # A^-T k
 
         def tensor(x: Any, kind: torch.dtype = dtype) -> torch.Tensor:
@@ -107,14 +132,11 @@ class Stamp:
 
         self.core: Any = None
         if self.extended:
-            self.core = core_kind(source, plan)(source, plan.extent or self.a, wx, wy, plan.fine, dtype, device)
-        self.ky, self.kx = tensor(ky), tensor(kx)
+            self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.a, wx, wy, self.plan.fine, dtype, device)
+        self.ky, self.kx, self.inverse = tensor(ky), tensor(kx), tensor(inverse)
         self.transfer = tensor(transfer[iy, ix], torch.complex128 if dtype == torch.float64 else torch.complex64)
         self._fold(iy, ix, tensor)
-        self.inverse, self.sky0, self.pixel0 = tensor(inverse), tensor(np.array(frame.to_sky(image.placement, *plan.pixel))), tensor(plan.pixel)
-        self._numbers = inverse.tolist(), self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
         self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
-        self.image_shape = image.shape
         self.fade = None
         if not self.extended and optics.direct:
             edge = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in self.n]

@@ -169,9 +169,9 @@ class ImageLikelihood:
                 gram(first, first, h)
                 for other in groups[i + 1 :]:
                     gram(first, self.renderer.blocks(*local, weight, of=other), h)
-        select = torch.zeros(n, m, dtype=full.dtype, device=full.device)
-        select[self.index, torch.arange(m, device=full.device)] = self.factor
-        gradient, precision = select @ g, select @ (h * self.noise.information) @ select.T
+        h *= self.noise.information * self.factor[:, None] * self.factor
+        gradient = full.new_zeros(n).index_add_(0, self.index, g * self.factor)
+        precision = full.new_zeros(n, n).index_add_(1, self.index, full.new_zeros(n, m).index_add_(0, self.index, h))
         if self.scale is not None:
             gradient[self.scale] += (dot(pull, residual) - self.count) / full[self.scale]
             precision[self.scale, self.scale] += self.count * self.noise.scale_information / full[self.scale] ** 2

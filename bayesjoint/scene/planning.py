@@ -22,6 +22,8 @@ __all__ = ["BUDGET", "is_coarse", "make_plans", "refined", "render_errors"]
 
 SPARE = 0.8
 """Axis ratio planned for, as a part of the value at hand."""
+Q_STEP = 0.95
+"""Ratio of the axis ratios that are planned for."""
 ROOM = 1.3
 """Radius planned for, where a source ends, in units of the value at hand."""
 BUDGET = 0.05
@@ -51,7 +53,8 @@ def _plan(scene: Scene, values: Mapping[str, float], im: Image, c: Source) -> St
     pixel = tuple(round(v, 3) for v in pixel)
     if not isinstance(c, Extended):
         return StampPlan(pixel)
-    q = round(float(np.clip(SPARE * scene.value(c, "q", im, values), 0.0, 1.0)), 3)
+    # in steps, so that sources of a field share their tables
+    q = round(float(Q_STEP ** np.ceil(np.log(np.clip(SPARE * scene.value(c, "q", im, values), 1e-3, 1.0)) / np.log(Q_STEP) - 1e-9)), 4)
     old = scene.plans[im.name][c.name] if scene.plans else StampPlan(pixel)
     window = window_of(scene, values, im, c, pixel)
     plan = StampPlan(pixel, q, fine=old.fine, window=window)
