@@ -33,7 +33,7 @@ CONTRAST = 0.005
 """Part of a patch's light from which on a peak of its own is an object of its own (`photutils.segmentation.deblend_sources`)."""
 ALIKE, NEAR = 1.6, 0.7
 """Ratio of the PSFs' widths up to which images are searched together, and distance in units of the wider PSF at which two finds are one."""
-PLACE, SIZE = 0.5, 0.7
+PLACE, SIZE = 0.2, 0.5
 """Widths of the priors of a place, in units of the sharpest PSF's, and of the logarithm of a size: an object stays the one that was found."""
 POINTLIKE = 1.15
 """Half-light radius in units of the PSF's up to which an object is taken for a point."""
@@ -55,7 +55,7 @@ def scene_from(
 
     Objects are detected where the sum over images of alike sharpness of the squared signal-to-noise, each smoothed by its own PSF, exceeds what
     noise makes (Szalay, Connolly & Szokoly 1999, AJ 117, 68), and are told apart by `photutils.segmentation.deblend_sources`. So that each stays
-    the object that was found, its place has a Normal prior of half the sharpest PSF (and a third of its size), its size a LogNormal one of width 0.7:
+    the object that was found, its place has a Normal prior of a fifth of the sharpest PSF (and of its size), its size a LogNormal one of width 0.5:
     `Scene.describe` shows them.
 
     Parameters
@@ -102,7 +102,7 @@ def scene_from(
             raise ValueError(
                 f"The segmentation is to have the shape {finest.shape} of the image of the finest pixels ({finest.name or finest.band}), and {labels.shape} came."
             )
-        found = _measured(_together(images, finest, frame), labels, finest, frame)
+        found = _measured(_together(images, finest, frame), labels, finest, frame, max(images, key=_fwhm))
     else:
         found = _detected(images, frame, threshold)
     if catalog is not None:
@@ -122,7 +122,7 @@ def _group(k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy
         return kind(torch.tensor(middle, dtype=torch.float64), torch.tensor(width, dtype=torch.float64))
 
     # a spread-out object is placed less well than a point
-    x, y = (prior(dist.Normal, v, PLACE * sharp + 0.3 * max(blob.size, 0.0)) for v in (blob.x, blob.y))
+    x, y = (prior(dist.Normal, v, PLACE * (sharp + max(blob.size, 0.0))) for v in (blob.x, blob.y))
     if is_point:
         source: Source = Point("point", x=x, y=y)
     else:
@@ -149,7 +149,7 @@ def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[t
         finest = min(alike, key=lambda im: im.pixel_scale)
         light = _together(alike, finest, frame)
         near = NEAR * _fwhm(alike[-1])
-        for blob, kind in _measured(light, _labels(light, len(alike), threshold), finest, frame):
+        for blob, kind in _measured(light, _labels(light, len(alike), threshold), finest, frame, alike[-1]):
             if all(np.hypot(blob.x - b.x, blob.y - b.y) > max(near, 0.5 * abs(blob.size)) for b, _ in found):
                 found.append((blob, kind))
     return sorted(found, key=lambda b: -b[0].snr)
@@ -204,15 +204,16 @@ def _labels(light: np.ndarray, count: int, threshold: float) -> np.ndarray:
         return np.asarray(deblend_sources(np.sqrt(light), found, LEAST, contrast=CONTRAST, progress_bar=False).data)
 
 
-def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame) -> list[tuple[Blob, str | None]]:
-    """Places and shapes of labelled light, the brightest first; a size below zero is that of a point."""
+def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, widest: Image) -> list[tuple[Blob, str | None]]:
+    """Places and shapes of labelled light, the brightest first; a size below zero is that of a point, as seen in the image of the widest PSF."""
     bright, found = np.sqrt(light), []
-    width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 1.0) * np.sqrt(2)
+    zoom = widest.pixel_scale / im.pixel_scale
+    width = max((widest.psf.fwhm if widest.psf is not None else 1.5) / 2.355, 1.0) * np.sqrt(2) * zoom
     point = np.ones((1, 1))
-    if im.psf is not None:
-        step = im.psf.oversampling
-        point = im.psf.array[(im.psf.shape[0] // 2) % step :: step, (im.psf.shape[1] // 2) % step :: step]
-    point = ndimage.gaussian_filter(np.pad(point, 20), width / np.sqrt(2))
+    if widest.psf is not None:
+        step = widest.psf.oversampling
+        point = widest.psf.array[(widest.psf.shape[0] // 2) % step :: step, (widest.psf.shape[1] // 2) % step :: step]
+    point = ndimage.gaussian_filter(np.pad(point, 20), width / zoom / np.sqrt(2))
     for k, box in enumerate(ndimage.find_objects(labels), 1):
         if box is None:
             continue
@@ -231,7 +232,7 @@ def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame) ->
         q = float(np.clip(np.sqrt(val[0] / val[1]), 0.2, 0.95))
         order = np.argsort(np.hypot(i - cx, j - cy), axis=None)
         half = float(np.hypot(i - cx, j - cy).ravel()[order][np.searchsorted(np.cumsum(f.ravel()[order]), 0.5 * f.sum())])
-        sharp = _half_light(point, np.sqrt((labels[box] == k).sum() / np.pi))
+        sharp = zoom * _half_light(point, np.sqrt((labels[box] == k).sum() / np.pi) / zoom)
         size = np.sqrt(max(half**2 - sharp**2, 0.04)) * im.pixel_scale / np.sqrt(q)
         x, y = (float(v) for v in frame.to_sky(im.placement, cx, cy))
         blob = Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size, float(np.sqrt(light[box][labels[box] == k].sum())))
