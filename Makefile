@@ -37,6 +37,7 @@ $(VENV)-pysersic/.ready: benchmarks/pysersic.txt
 
 bench: $(VENV)/.ready $(VENV)-astrophot/.ready $(VENV)-pysersic/.ready  ## accuracy and time of rendering, fitting and sampling, beside peers
 	$(BIN)/python benchmarks/sampling.py --astrophot $(VENV)-astrophot/bin/python --pysersic $(VENV)-pysersic/bin/python
+	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/render.py --astrophot $(VENV)-astrophot/bin/python
 	$(BIN)/python benchmarks/real_fields.py
 

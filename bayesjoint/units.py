@@ -13,7 +13,7 @@ __all__ = ["AB_NJY", "KNOWN", "to_array", "to_float"]
 AB_NJY = 31.4
 """AB magnitude of 1 nJy as fixed here, exactly."""
 
-KNOWN = {"arcsec": u.arcsec, "deg": u.deg, "nJy": u.nJy, "mag": u.mag, "um": u.um, "": u.dimensionless_unscaled}
+KNOWN = {"arcsec": u.arcsec, "deg": u.deg, "nJy": u.nJy, "mag": u.mag, "um": u.um, "arcsec/yr": u.arcsec / u.yr, "": u.dimensionless_unscaled}
 
 
 def to_float(value: Any, unit: str, what: str) -> float:

@@ -14,6 +14,10 @@ OFF = (0.3, -0.3)
 """How far from its place the supernova starts in every fit, arcsec: no code finds it by itself."""
 
 
+ROUGH = ((0.8, -0.6), (-0.7, 0.5), (0.5, 0.9), (-0.9, -0.4))
+"""How far from its place each galaxy of the group is given, arcsec."""
+
+
 def njy(mag):
     return 10 ** (-0.4 * (mag - 31.4))
 
@@ -23,12 +27,20 @@ def told(case):
     return json.loads((DATA / f"sim/{case}/truth.json").read_text())
 
 
+def places():
+    """Where the galaxies of the group are said to be."""
+    return [(t["x"] + dx, t["y"] + dy) for t, (dx, dy) in zip(told("group"), ROUGH, strict=True)]
+
+
 def truth(case):
     """True values of our sites, in arcsec, degree, nJy."""
     structure = ("x", "y", "q", "pa", "n", "r_eff")
     if case == "leda":
         (t,) = told(case)
         return {f"galaxy.{k}": t[k] for k in structure} | {f"galaxy.flux[{b}]": njy(t["mag"][b]) for b in BANDS}
+    if case == "group":
+        sites = {f"g{k}.{p}": t[p] for k, t in enumerate(told(case)) for p in structure}
+        return sites | {f"g{k}.flux[{b}]": njy(t["mag"][b]) for k, t in enumerate(told(case)) for b in BANDS}
     t = told(case)
     host, unit = t["host"], njy(t["zeropoint"])
     values = {f"host.{k}": host[k] for k in structure} | {"host.flux[i]": njy(host["mag"])} | {f"sn.{k}": t["sn"][k] for k in ("x", "y")}

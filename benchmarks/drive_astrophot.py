@@ -1,6 +1,6 @@
 """AstroPhot 0.18 in a fresh process: initialise and LM of a simulated joint case, twice; times begin with the images in memory and leave imports out. Prints one JSON line.
 
-usage: ASTROPHOT_PYTHON benchmarks/drive_astrophot.py leda|supernova [slopes]
+usage: ASTROPHOT_PYTHON benchmarks/drive_astrophot.py leda|group|supernova [slopes]
 
 With `slopes` one gradient and one Jacobian are timed as well.
 """
@@ -13,7 +13,7 @@ import time
 import astrophot as ap
 import numpy as np
 from astropy.io import fits
-from cases import BANDS, DATA, EPOCHS, OFF, njy, say, told, truth, worst
+from cases import BANDS, DATA, EPOCHS, OFF, njy, places, say, told, truth, worst
 from scipy.special import gammaincinv, gammaln
 
 ap.config.set_logging_output(stdout=False)
@@ -45,7 +45,7 @@ def share(models, names):
 
 def read(case):
     """Its images, in memory."""
-    return [target(DATA / f"sim/{case}/{name}.fits") for name in (BANDS if case == "leda" else (f"epoch_{k}" for k in EPOCHS))]
+    return [target(DATA / f"sim/{case}/{name}.fits") for name in (BANDS if case != "supernova" else (f"epoch_{k}" for k in EPOCHS))]
 
 
 def leda(targets):
@@ -54,6 +54,18 @@ def leda(targets):
     share(models, ("center", "q", "PA", "n", "Re"))
     group = ap.Model(name="joint", model_type="group model", models=models, target=ap.TargetImageList(targets))
     return group, {"galaxy": models[0]}, {f"galaxy.flux[{b}]": (m.Ie, m.target.zeropoint) for b, m in zip(BANDS, models, strict=True)}
+
+
+def group(targets):
+    """Four galaxies that share all but brightness over the bands, each at the rough place given."""
+    models, sources, fluxes = [], {}, {}
+    for k, place in enumerate(places()):
+        mine = [ap.Model(name=f"g{k}_{t.name}", model_type="sersic galaxy model", target=t, center=place) for t in targets]
+        share(mine, ("center", "q", "PA", "n", "Re"))
+        models += mine
+        sources[f"g{k}"] = mine[0]
+        fluxes |= {f"g{k}.flux[{b}]": (m.Ie, m.target.zeropoint) for b, m in zip(BANDS, mine, strict=True)}
+    return ap.Model(name="joint", model_type="group model", models=models, target=ap.TargetImageList(targets)), sources, fluxes
 
 
 def supernova(targets):
@@ -73,11 +85,11 @@ def supernova(targets):
 def fitted(case):
     targets = read(case)
     t = time.perf_counter()
-    group, sources, fluxes = {"leda": leda, "supernova": supernova}[case](targets)
-    group.initialize()
-    lm = ap.fit.LM(group, verbose=0)
+    model, sources, fluxes = {"leda": leda, "group": group, "supernova": supernova}[case](targets)
+    model.initialize()
+    lm = ap.fit.LM(model, verbose=0)
     lm.fit()
-    return (group, sources, fluxes, lm), time.perf_counter() - t
+    return (model, sources, fluxes, lm), time.perf_counter() - t
 
 
 def columns(group):
@@ -92,16 +104,16 @@ def columns(group):
 
 def ours(flat, where, sources, fluxes):
     """Values of our sites at a flat vector: the angle is counted from North to West, the brightness is that at Re."""
-    out = {}
+    out, light = {}, {}
     for name, m in sources.items():
         out[f"{name}.x"], out[f"{name}.y"] = flat[where[id(m.center)]]
         if name != "sn":
             q, pa, n, size = (flat[where[id(p)][0]] for p in (m.q, m.PA, m.n, m.Re))
             out |= {f"{name}.q": q, f"{name}.pa": -math.degrees(pa) % 180, f"{name}.n": n, f"{name}.r_eff": size}
             b = gammaincinv(2 * n, 0.5)
-            light = 2 * math.pi * q * n * size**2 * math.exp(b + gammaln(2 * n) - 2 * n * math.log(b))  # total flux for Ie = 1
+            light[name] = 2 * math.pi * q * n * size**2 * math.exp(b + gammaln(2 * n) - 2 * n * math.log(b))  # total flux for Ie = 1
     for site, (p, zeropoint) in fluxes.items():
-        out[site] = flat[where[id(p)][0]] * njy(zeropoint) * (1.0 if site.startswith("sn.") else light)
+        out[site] = flat[where[id(p)][0]] * njy(zeropoint) * light.get(site.split(".")[0], 1.0)
     return out
 
 
@@ -124,10 +136,10 @@ def slopes_of(group):
 
 
 def main(case, more=""):
-    (group, sources, fluxes, lm), first = fitted(case)
+    (model, sources, fluxes, lm), first = fitted(case)
     chi2 = min(lm.loss_history) * lm.ndf
-    (group, sources, fluxes, lm), warm = fitted(case)
-    flat, covariance, where = group.get_values().detach().numpy(), lm.covariance_matrix.detach().numpy(), columns(group)
+    (model, sources, fluxes, lm), warm = fitted(case)
+    flat, covariance, where = model.get_values().detach().numpy(), lm.covariance_matrix.detach().numpy(), columns(model)
     values, slopes = ours(flat, where, sources, fluxes), {k: np.empty(len(flat)) for k in truth(case)}
     for i, h in enumerate(1e-3 * np.sqrt(np.diag(covariance))):  # the delta method, with covariance (AstroPhot's flux errors leave it out)
         up, down = (ours(flat + s * h * np.eye(len(flat))[i], where, sources, fluxes) for s in (1, -1))
@@ -135,7 +147,7 @@ def main(case, more=""):
             slope[i] = (up[k] - down[k]) / (2 * h)
     errors = {k: float(np.sqrt(s @ covariance @ s)) for k, s in slopes.items()}
     z = worst(values, errors, truth(case))
-    extra = slopes_of(group) if more == "slopes" else {}
+    extra = slopes_of(model) if more == "slopes" else {}
     say(first_s=first, warm_s=warm, chi2=chi2, parameters=len(flat), iterations=len(lm.loss_history) - 1, message=lm.message, worst=z, **extra)
 
 

@@ -1,6 +1,6 @@
 """Ours in a fresh process: fits of a case, or its whole way to draws; times begin with the images in memory and leave imports out. Prints one JSON line.
 
-usage: python benchmarks/drive_ours.py fit leda|supernova
+usage: python benchmarks/drive_ours.py fit leda|group|supernova
        python benchmarks/drive_ours.py sample gal1|leda DRAWS.npz
 """
 
@@ -11,7 +11,7 @@ import time
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from cases import BANDS, DATA, EPOCHS, GAL1, OFF, say, told, truth, worst
+from cases import BANDS, DATA, EPOCHS, GAL1, OFF, places, say, told, truth, worst
 
 import bayesjoint as bj
 
@@ -26,12 +26,14 @@ def read(case):
     """Its images, in memory."""
     if case == "gal1":
         return [bj.Image.read(GAL1, band="i")]
-    if case == "leda":
-        return [bj.Image.read(DATA / f"sim/leda/{b}.fits", band=b) for b in BANDS]
+    if case in ("leda", "group"):
+        return [bj.Image.read(DATA / f"sim/{case}/{b}.fits", band=b) for b in BANDS]
     return [bj.Image.read(DATA / f"sim/supernova/epoch_{k}.fits") for k in EPOCHS]
 
 
 def scene_of(case, images):
+    if case == "group":
+        return bj.Scene([*(bj.Sersic(f"g{k}", position=p) for k, p in enumerate(places())), bj.Sky()], images)
     if case != "supernova":
         return bj.Scene([bj.Sersic("galaxy"), bj.Sky()], images)
     header, sn = fits.getheader(DATA / "sim/supernova/epoch_0.fits"), told(case)["sn"]

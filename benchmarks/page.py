@@ -8,7 +8,6 @@ import platform
 import subprocess
 
 PAGE = pathlib.Path(__file__).resolve().parents[1] / "docs/benchmarks.md"
-BEGIN, END = "<!-- begin: benchmarks/sampling.py -->", "<!-- end: benchmarks/sampling.py -->"
 LIST = "import json, platform, importlib.metadata as m; print(json.dumps({p: m.version(p) for p in %r} | {'Python': platform.python_version()}))"
 PACKAGES = {
     "bayesjoint": ("bayesjoint", "torch", "pyro-ppl", "numpy", "scipy", "astropy", "arviz"),
@@ -49,10 +48,11 @@ def circumstances(command, pythons):
     return lines
 
 
-def write(lines):
-    """Put the lines between the page's marks; the rest of the page stays as it is."""
-    old = PAGE.read_text() if PAGE.exists() else f"# Benchmarks\n\n{BEGIN}\n{END}\n"
-    if old.count(BEGIN) != 1 or old.count(END) != 1:
-        raise SystemExit(f"{PAGE.name} is to hold one line {BEGIN} and one line {END}: put them where the tables belong.")
-    before, rest = old.split(BEGIN)
-    PAGE.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + rest.split(END)[1])
+def write(lines, script="benchmarks/sampling.py"):
+    """Put the lines between the page's marks of a script; the rest of the page stays as it is."""
+    begin, end = f"<!-- begin: {script} -->", f"<!-- end: {script} -->"
+    old = PAGE.read_text() if PAGE.exists() else f"# Benchmarks\n\n{begin}\n{end}\n"
+    if old.count(begin) != 1 or old.count(end) != 1:
+        raise SystemExit(f"{PAGE.name} is to hold one line {begin} and one line {end}: put them where the tables belong.")
+    before, rest = old.split(begin)
+    PAGE.write_text("\n".join([before + begin, "", *lines, "", end]) + rest.split(end)[1])

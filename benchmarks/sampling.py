@@ -148,6 +148,7 @@ def leda(peers):
 PARTS = {
     "gal1": gal1,
     "leda-lm": lambda peers: lm("leda", "Three images jointly (sim/leda)", peers),
+    "group-lm": lambda peers: lm("group", "Four overlapping galaxies in three bands, from rough places (sim/group)", peers),
     "supernova-lm": lambda peers: lm("supernova", "A supernova on its host, eight epochs (sim/supernova)", peers),
     "leda": leda,
 }

@@ -131,7 +131,7 @@ def main():
         lines += ["", f"A source at 100 takes {each[100] / each[10]:.2f} of what one takes at 10; the fixed part is {bare:.3f} s a step."]
     print(*lines, sep="\n")
     if not options.no_write:
-        write("benchmarks/scaling.py", [*circumstances("python benchmarks/scaling.py"), "", *lines])
+        write([*circumstances("python benchmarks/scaling.py", {"bayesjoint": sys.executable}), "", *lines], "benchmarks/scaling.py")
 
 
 if __name__ == "__main__":

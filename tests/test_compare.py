@@ -71,7 +71,7 @@ def posts(linear):
     return {
         "laplace": best.laplace(draws=500, seed=1),
         "svi": best.svi(draws=500, seed=1, progress=False),
-        "nuts": best.nuts(draws=120, warmup=40, chains=2, seed=1, progress=False, workers=1),
+        "nuts": best.nuts(draws=200, warmup=40, chains=2, seed=1, progress=False, workers=1),
     }
 
 

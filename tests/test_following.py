@@ -303,3 +303,21 @@ def test_a_light_curve_has_its_covariance_and_limits(tmp_path):
         post.light_curve("host")
     dark = scene.fixed({"sn.flux[e0]": 0.0}, ["sn.flux[e0]"]).with_images(scene.simulate(values, 6)).fit(progress=False).laplace(100, seed=1)
     assert dark.light_curve("sn")["flux_err"][0] == 0
+
+
+def test_a_star_moves():
+    base = pair().images[0]
+    epochs = [base.replace(name=f"e{k}", epoch=57000.0 + 1000 * k) for k in range(4)]
+    scene = bj.Scene([bj.Point("star", position=(0, 0), motion=1.0), bj.Sky()], epochs)
+    values = dict.fromkeys(scene.names, 0.0) | {"star.x": 0.1, "star.y": -0.2, "star.pm_x": 0.05, "star.pm_y": -0.03, "star.flux[g]": 3e5}
+    years = 1.5 * 1000 / 365.25
+    by = {im.name: im for im in scene.images}
+    assert scene.value(scene.components[0], "x", by["e3"], values) == pytest.approx(0.1 + 0.05 * years)
+    best = scene.with_images(scene.simulate(values, 8)).fit(progress=False)
+    assert best.converged and all(
+        abs(best.values[f"star.{k}"] - values[f"star.{k}"]) < 4 * best.errors[f"star.{k}"] for k in ("x", "y", "pm_x", "pm_y")
+    )
+    assert best.errors["star.pm_x"] < 0.01
+    with pytest.raises(ValueError, match="no epoch"):
+        bj.Scene([bj.Point("star", motion=1.0), bj.Sky()], [base])
+    assert "&lt;" not in scene._repr_html_()[:5] and "star.pm_x" in scene._repr_html_()

@@ -1,6 +1,7 @@
 """Real images, and the simulated ones that come with them: what the README claims of them."""
 
 import csv
+import itertools
 import json
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import Table
 from conftest import DATA, ROOT
 from scipy import stats
 
@@ -135,7 +138,7 @@ def test_the_same_with_a_spline_in_r(data):
         objects.append(bj.Group(f"object {k}", [r, *others]))
     best = bj.Scene([*objects, bj.Sky()], images).fit(progress=False)
     assert best.converged and best.chi2 / best.dof < 1.02
-    assert all(b["log_density"] >= a["log_density"] - 1e-6 * abs(a["log_density"]) for a, b in zip(best.history, best.history[1:], strict=False))
+    assert all(b["log_density"] >= a["log_density"] - 1e-6 * abs(a["log_density"]) for a, b in itertools.pairwise(best.history))
 
 
 def test_a_supernova_in_eight_epochs(data):
@@ -188,3 +191,30 @@ def test_positions_in_dithered_exposures(data):
         assert (
             abs(found.ra.deg - at[k].ra.deg) < float(r["ra_tol"]) + error[0] and abs(found.dec.deg - at[k].dec.deg) < float(r["dec_tol"]) + error[1]
         )
+
+
+def test_the_seven_sources_of_a_crowded_field(data):
+    images = [bj.Image.read(data / f"real/hsc_cosmos_35/HSC_{b}.fits", band=b) for b in "grizy"]
+    places = np.loadtxt(data / "real/hsc_cosmos_35/catalog.csv", delimiter=",", comments="#", skiprows=2)
+    best = bj.scene_from(images, catalog=Table(places, names=("x", "y"))).fit(progress=False)
+    assert best.converged and len(best.scene.components) == 8
+    off = []
+    for c, place in zip(best.scene.components, places, strict=False):
+        at = best.scene.frame.to_pixel(images[0].placement, best.values[f"{c.name}.x"], best.values[f"{c.name}.y"])
+        off.append(float(np.hypot(*(np.array(at) - place))))
+    assert sum(d < 1 for d in off) >= 6 and max(off) < 4, off  # the faintest lies in a bright star's wings
+
+
+def test_nine_bands_by_polynomials_of_wavelength(data):
+    lengths = {"u": 0.354, "g": 0.475, "r": 0.622, "i": 0.763, "Z": 0.877, "Y": 1.02, "J": 1.252, "H": 1.645, "Ks": 2.147}
+    field = data / "real/gama_549698_ugriZYJHKs"
+    segments = fits.getdata(field / "r.fits", "SEG")
+    others = (segments != 0) & (segments != 255)
+    images = [bj.Image.read(field / f"{b}.fits", band=b, wavelength=w, mask=others) for b, w in lengths.items()]
+    galaxy = bj.Sersic("galaxy", n=bj.Polynomial(2), r_eff=bj.Polynomial(2))
+    best = bj.Scene([galaxy, bj.Sky(level=0.0)], images).fit(progress=False)  # sky-subtracted; a free level goes with wings that fill the frame
+    (row,) = best.table()
+    assert best.converged and len(best.names) == 2 + 2 + 3 + 3 + 9
+    sizes = [row[f"r_eff_{b}"].to_value(u.arcsec) for b in lengths]
+    assert all(a > b for a, b in itertools.pairwise(sizes)) and 6 < sizes[-1] < sizes[0] < 16  # bluer discs are larger
+    assert all(1 < float(row[f"n_{b}"]) < 2.5 for b in lengths)

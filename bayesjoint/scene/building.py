@@ -12,7 +12,7 @@ from torch.distributions.transforms import identity_transform
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.scene.layout import Layout, Site, suggest
-from bayesjoint.scene.links import Block, minus, scaled, through, wave
+from bayesjoint.scene.links import Block, minus, moving, scaled, through, wave
 from bayesjoint.sky.components import Component, Shift, Source, Zeropoint
 from bayesjoint.sky.defaults import Geometry, default_prior
 from bayesjoint.sky.links import Above, Waves
@@ -201,6 +201,7 @@ class _Builder:
     def seen(self) -> dict[tuple[str, str, str], Code]:
         """Places of parameters as each image sees them: moved by its Shift, scaled by its Zeropoint."""
         seen = dict(self.places)
+        self.move(seen)
         for kind, params, rule in ((Shift, ("x", "y"), minus), (Zeropoint, ("flux",), scaled)):
             pairs: dict[tuple[Code, Code], list[tuple[str, str, str]]] = {}
             for corrector in (c for c in self.components if isinstance(c, kind)):
@@ -220,6 +221,22 @@ class _Builder:
                     for key in keys:
                         seen[key] = code
         return seen
+
+    def move(self, seen: dict[tuple[str, str, str], Code]) -> None:
+        """Places at each image's epoch, of sources that have a proper motion."""
+        for c in self.components:
+            if getattr(c, "motion", None) is None:
+                continue
+            images = [im for im in self.images if c.sees(im)]
+            without = next((im.name for im in images if im.epoch is None), None)
+            if without is not None:
+                raise ValueError(f"{c.name} moves, and {without!r} has no epoch: give its image epoch= (MJD).")
+            middle = float(np.mean([im.epoch for im in images]))
+            keys = [(c.name, p, im.name) for p in ("x", "y") for im in images]
+            inputs = [seen[k] for k in keys] + [self.places[n, f"pm_{p}", im] for n, p, im in keys]
+            years = [(im.epoch - middle) / 365.25 for _ in ("x", "y") for im in images]
+            for key, code in zip(keys, self.block(moving(years), inputs, len(keys), True), strict=True):
+                seen[key] = code
 
     def finish(self, seen: Mapping[tuple[str, str, str], Code]) -> Layout:
         """Count: sites first, then constants, then what is derived."""

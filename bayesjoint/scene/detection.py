@@ -35,6 +35,8 @@ ALIKE, NEAR = 1.6, 0.7
 """Ratio of the PSFs' widths up to which images are searched together, and distance in units of the wider PSF at which two finds are one."""
 PLACE, SIZE = 0.2, 0.5
 """Widths of the priors of a place, in units of the sharpest PSF's, and of the logarithm of a size: an object stays the one that was found."""
+FAINT, DECADES = 20.0, 3.0
+"""Median of the fluxes' priors in units of a point's noise, and the width of their logarithm."""
 POINTLIKE = 1.15
 """Half-light radius in units of the PSF's up to which an object is taken for a point."""
 
@@ -49,6 +51,7 @@ def scene_from(
     sky: Component | None = None,
     threshold: float = 5.0,
     window: Any = "auto",
+    positive: bool = True,
     **options: Any,
 ) -> Scene:
     """A scene with a group for each object that is found on the images together, or that a segmentation or a catalogue names.
@@ -66,7 +69,7 @@ def scene_from(
         Objects on the pixels of the image of the finest pixels, 0 for sky; in place of detection.
     catalog : Table, optional
         Objects by their ``ra``, ``dec`` (degree), or ``x``, ``y`` (0-based pixels of the image of the finest pixels); a column ``type`` of "point" or
-        "galaxy" tells what they are. In place of detection.
+        "galaxy" tells what they are; without it, what nothing is measured of is a point. In place of detection.
     galaxy : type
         What an extended object is made of, such as `bj.Sersic`.
     points : {"auto", True, False}
@@ -77,6 +80,9 @@ def scene_from(
         Significance of a pixel of the smoothed images, in sigma.
     window : optional
         Of every galaxy; see `Source`.
+    positive : bool
+        Fluxes have LogNormal priors, three e-folds wide, about twenty times a point's noise: sources that overlap cannot take what the other's
+        model lacks. False leaves them real, with the default prior.
     **options
         For `Scene`: ``reference``, ``dtype``, ...
 
@@ -109,12 +115,15 @@ def scene_from(
         found = _from_catalog(catalog, finest, frame, found)
     if not found:
         raise ValueError(f"Nothing stands out of the images by {threshold:g} sigma: lower threshold=, or give a catalog=.")
-    groups = [_group(k, blob, kind, images, galaxy, points, window) for k, (blob, kind) in enumerate(found, 1)]
+    faint = float(np.median([FAINT * _noise(im) for im in images]))
+    groups = [_group(k, blob, kind, images, galaxy, points, window, faint if positive else None) for k, (blob, kind) in enumerate(found, 1)]
     log.info("%d objects: %d points.", len(groups), sum(isinstance(g.members[0], Point) for g in groups))
     return Scene([*groups, Sky() if sky is None else sky], images, reference=reference, **options)
 
 
-def _group(k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy: type[Extended], points: Any, window: Any) -> Group:
+def _group(
+    k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy: type[Extended], points: Any, window: Any, faint: float | None
+) -> Group:
     is_point = kind == "point" if kind else points is True or (points == "auto" and blob.size < 0)
     sharp = min(_fwhm(im) for im in images)
 
@@ -123,13 +132,14 @@ def _group(k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy
 
     # a spread-out object is placed less well than a point
     x, y = (prior(dist.Normal, v, PLACE * (sharp + max(blob.size, 0.0))) for v in (blob.x, blob.y))
+    flux = {} if faint is None else {"flux": prior(dist.LogNormal, np.log(faint), DECADES)}
     if is_point:
-        source: Source = Point("point", x=x, y=y)
+        source: Source = Point("point", x=x, y=y, **flux)
     else:
         size = (
             {"r_eff": prior(dist.LogNormal, np.log(max(blob.size, 0.3 * sharp)), SIZE)} if any(s.name == "r_eff" for s in galaxy("g").specs) else {}
         )
-        source = galaxy("galaxy", x=x, y=y, window=window, **size)
+        source = galaxy("galaxy", x=x, y=y, window=window, **size, **flux)
     source.hint = blob
     return Group(f"object {k}", [source])
 
@@ -137,6 +147,12 @@ def _group(k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy
 def _fwhm(im: Image) -> float:
     """Width of the PSF in arcsec."""
     return (im.psf.fwhm if im.psf is not None else 1.5) * im.pixel_scale
+
+
+def _noise(im: Image) -> float:
+    """Error of a point's flux in nJy (or image units)."""
+    width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 0.5)
+    return float(np.median(im.sigma[im.valid])) * np.sqrt(4 * np.pi) * width / im.unit_flux
 
 
 def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[tuple[Blob, str | None]]:
@@ -268,5 +284,5 @@ def _from_catalog(catalog: Table, im: Image, frame: Frame, found: list[tuple[Blo
     for (x, y), kind in zip(places, kinds, strict=True):
         blob = min((b for b, _ in found), key=lambda b: np.hypot(b.x - x, b.y - y), default=None)
         known = blob is not None and np.hypot(blob.x - x, blob.y - y) < max(near, 0.3 * abs(blob.size))
-        out.append((replace(blob, x=x, y=y) if known else Blob(x, y, 0.7, 45.0, 2 * im.pixel_scale, 0.0), kind))
+        out.append((replace(blob, x=x, y=y) if known else Blob(x, y, 0.7, 45.0, -2 * im.pixel_scale, 0.0), kind))
     return out

@@ -10,7 +10,7 @@ import torch
 
 from bayesjoint.scalar import columns_of
 
-__all__ = ["Block", "Links", "minus", "scaled", "through", "wave"]
+__all__ = ["Block", "Links", "minus", "moving", "scaled", "through", "wave"]
 
 Rule = Callable[[torch.Tensor], torch.Tensor]
 
@@ -100,6 +100,17 @@ def minus(x: torch.Tensor) -> torch.Tensor:
     """The first half less the second: a source's place in an image whose pixels are shifted."""
     first, second = x.chunk(2)
     return first - second
+
+
+def moving(years: Sequence[float]) -> Rule:
+    """The first half plus the second times so many years: a place at an image's epoch."""
+    spans = torch.tensor(list(years), dtype=torch.float64)
+
+    def rule(x: torch.Tensor) -> torch.Tensor:
+        first, second = x.chunk(2)
+        return first + second * spans.to(x)
+
+    return rule
 
 
 def scaled(x: torch.Tensor) -> torch.Tensor:

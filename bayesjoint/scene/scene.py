@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import html
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -381,6 +382,9 @@ class Scene:
         from bayesjoint.scene.describe import describe
 
         return describe(self)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(self.describe())}</pre>"
 
     def save(self, path: Any) -> None:
         """Write the scene as readable YAML: components, priors, values and render plan; the images are only referred to."""

@@ -90,6 +90,8 @@ def _own(site: Any, guess: float) -> float:
     guess = next((guess + t for t in turns if _inside(site.prior, guess + t, sd)), float("nan"))
     if np.isfinite(guess) and not abs(guess - mean) > 3 * sd:
         return guess
+    if hasattr(site.prior, "base_dist") and isinstance(site.prior, torch.distributions.LogNormal):
+        return float(torch.exp(site.prior.loc))  # its mean may be far out
     if np.isfinite(mean):
         return mean
     return guess if np.isfinite(guess) else float(biject_to(site.prior.support)(torch.zeros(())))

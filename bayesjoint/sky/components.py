@@ -107,9 +107,33 @@ class Source(Component):
 
 
 class Point(Source):
-    """Point source: a star, a supernova, an active nucleus."""
+    """Point source: a star, a supernova, an active nucleus.
+
+    Parameters
+    ----------
+    name : str
+        Prefix of its sites.
+    motion : float or Quantity, optional
+        Width in arcsec a year of Normal priors, about 0, of its proper motion: sites ``star.pm_x`` (to the East) and ``star.pm_y``. Its position is
+        then that at the mean of its images' epochs, which all need to be known.
+    **params
+        See `Source`.
+    """
 
     specs = (X, Y, FLUX)
+
+    def __init__(self, name: str, *, motion: Any = None, **params: Any) -> None:
+        self.motion = None if motion is None else to_float(motion, "arcsec/yr", f"The motion of {name}")
+        if self.motion is not None:
+            if not self.motion > 0:
+                raise ValueError(f"The motion of {name!r} is the width of its prior: positive (arcsec/yr), and {self.motion:g} came.")
+            words = (("pm_x", "proper motion to the East"), ("pm_y", "proper motion to the North"))
+            self.specs = (X, Y, *(Spec(k, "arcsec/yr", d, prior=("normal", 0.0, self.motion), guess=0.0) for k, d in words), FLUX)
+        super().__init__(name, **params)
+
+    def options(self) -> dict[str, Any]:
+        """Its window and motion, if there are any."""
+        return super().options() | ({} if self.motion is None else {"motion": self.motion})
 
 
 class Sky(Component):
