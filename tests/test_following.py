@@ -277,7 +277,7 @@ def test_a_misplaced_or_misscaled_image_is_noticed():
     first, other, sign = ("a", "b", "+") if "b: residuals look as if its zero" in message else ("b", "a", "-")  # against the one that tells more
     assert f"{other}: residuals look as if its zeropoint were off by {sign}0." in message and "c: residuals look as if it lay -0." in message, first
     mended = bj.Scene([*scene.components, bj.Shift(0.5, images=["c"]), bj.Zeropoint(0.2, images=["b"])], off).fit(progress=False)
-    assert "residuals look" not in mended.message
+    assert "residuals look" not in mended.message and "c lies -0." in mended.message and "b is off by +0." in mended.message
     for site, value in {"shift.x[c]": -0.1, "shift.y[c]": 0.05, "zeropoint.offset[b]": 2.5 * np.log10(1.1)}.items():
         assert abs(mended.values[site] - value) < 4 * mended.errors[site]
 

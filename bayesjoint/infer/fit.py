@@ -9,7 +9,7 @@ import torch
 
 from bayesjoint.infer.basins import blended
 from bayesjoint.infer.lm import State
-from bayesjoint.infer.registration import registration
+from bayesjoint.infer.registration import corrections, registration
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.log import log
 from bayesjoint.scene.alike import alike, meeting
@@ -103,6 +103,7 @@ class Fit:
                     for name, e in of.items()
                     if e > CUT
                 ),
+                *corrections(scene, self.values, self.errors),
                 *(registration(scene, state, {k: n.chi2 for k, n in self.noise.items()}) if self.converged else ()),
                 *(w for n in self.noise.values() if self.converged for w in n.words),
             ),

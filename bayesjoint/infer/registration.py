@@ -5,6 +5,7 @@ One Gauss-Newton step of a scene that has a shift and a zeropoint for all images
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,12 +16,14 @@ if TYPE_CHECKING:
     from bayesjoint.infer.lm import State
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["registration"]
+__all__ = ["corrections", "registration"]
 
 SURE = 5.0
 """Significance from which on it is said; errors are widened where residuals are larger than the noise."""
 FAR, FAINT = 0.05, 0.01
 """Shift in pixels and magnitudes below which it is not."""
+OFF = 3.0
+"""Significance from which on a fitted shift or zeropoint is said."""
 LOOSE = 10.0
 """Pixels, and magnitudes, that are allowed for."""
 
@@ -87,6 +90,25 @@ def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[
             said.append(
                 f"{im.name}: residuals look as if its zeropoint were off by {found[2][0]:+.3f} ± {found[2][1]:.1g} mag against others of band {im.band}; if so, "
                 f"bj.Zeropoint(..., images=[{im.name!r}]) mends it."
+            )
+    return said
+
+
+def corrections(scene: Scene, values: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
+    """What fitted shifts and zeropoints say of images that are off by more than `OFF` sigma, a sentence an image."""
+    said = []
+    for c in scene.components:
+        if not isinstance(c, Shift | Zeropoint):
+            continue
+        for im in scene.images:
+            sites = [n for s in c.specs if (n := f"{c.name}.{s.name}[{im.name}]") in errors]
+            if not any(abs(values[n]) > OFF * errors[n] for n in sites):
+                continue
+            found = [f"{values[n]:+.3g} ± {errors[n]:.1g}" for n in sites]
+            said.append(
+                f"{im.name} lies {' arcsec East and '.join(found)} arcsec North of where its WCS says."
+                if isinstance(c, Shift) and len(found) == 2
+                else f"{im.name} is off by {' and '.join(found)} {c.unit} ({', '.join(sites)})."
             )
     return said
 
