@@ -116,7 +116,7 @@ class Stamp:
         self.sky0, self.pixel0 = (
             torch.as_tensor(np.array(v), dtype=dtype).to(device) for v in (frame.to_sky(image.placement, *plan.pixel), plan.pixel)
         )
-        self._numbers = self.inverse.tolist(), self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
+        self._numbers = self._slopes, self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
         self.image_shape = image.shape
 
     def _tabulate(self, optics: Optics, inverse: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
@@ -135,6 +135,7 @@ class Stamp:
             self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.a, wx, wy, self.plan.fine, dtype, device)
         self.ky, self.kx, self.inverse = tensor(ky), tensor(kx), tensor(inverse)
         self.transfer = tensor(transfer[iy, ix], torch.complex128 if dtype == torch.float64 else torch.complex64)
+        self._slopes = inverse.tolist()
         self._fold(iy, ix, tensor)
         self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
         self.fade = None
