@@ -43,7 +43,7 @@ def text() -> str:
         kind = getattr(galaxies, name)
         made = kind("source", **EXAMPLES.get(name, {}))
         lines += [f"### {name}", "", inspect.cleandoc(kind.__doc__).split("\n\nParameters\n")[0], "", *rows(made.specs_of_profile), ""]
-    lines += ["### Point", "", inspect.cleandoc(bj.Point.__doc__), "", "## Shapes", ""]
+    lines += ["### Point", "", inspect.cleandoc(bj.Point.__doc__).split("\n\nParameters\n")[0], "", "## Shapes", ""]
     for kind in sorted(shapes.Shape.__subclasses__(), key=lambda k: k.__name__):
         if kind.__module__ == shapes.__name__:
             made = kind(*SHAPES.get(kind.__name__, ()))

@@ -107,7 +107,7 @@ class Source(Component):
 
 
 class Point(Source):
-    """Point source: a star, a supernova, an active nucleus.
+    """Point source: a star, a supernova, an active nucleus. `motion=` gives it a proper motion, `pm_x` and `pm_y`.
 
     Parameters
     ----------
