@@ -149,3 +149,14 @@ def test_refused_in_one_sentence(make, word):
         make()
     assert len(str(e.value)) > 20
     assert "\n" not in str(e.value)
+
+
+def test_negative_wings_are_said(caplog):
+    y, x = np.indices((31, 31)) - 15
+    array = np.exp(-0.5 * (x**2 + y**2) / 2.0**2)
+    array /= array.sum()
+    with caplog.at_level("WARNING", logger="bayesjoint"):
+        PSF(array)
+        assert "negative" not in caplog.text
+        PSF(array - 0.1 / array.size)
+    assert "negative values" in caplog.text

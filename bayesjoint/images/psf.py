@@ -13,6 +13,8 @@ from bayesjoint.units import to_array, to_float
 
 __all__ = ["PSF"]
 
+NEGATIVE = 0.03
+"""Part of a PSF's light that is negative, from which on it is said."""
 RESPONSES = ("native", "subpixel", None)
 
 
@@ -63,6 +65,13 @@ class PSF:
             a = a / total
         a.setflags(write=False)
         self.array, self.oversampling, self.pixel_response, self.normalize = a, oversampling, pixel_response, bool(normalize)
+        below = -a[a < 0].sum() / a.sum()
+        if below > NEGATIVE:
+            log.warning(
+                "The PSF has negative values, %.0f %% of its light: its sky was probably subtracted too far. Models drawn with it are too broad elsewhere "
+                "and fluxes of images with different PSFs disagree by as much; measure it anew, or fit a Moffat to its core.",
+                100 * below,
+            )
         off = np.hypot(*self.centroid)
         if off > 0.1:
             log.warning("The PSF's centroid lies (%+.2f, %+.2f) px from its middle: positions in its image shift by as much.", *self.centroid)
