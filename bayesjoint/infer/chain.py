@@ -22,7 +22,7 @@ STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size",
 """What is kept of each draw beside its z and log likelihoods."""
 STEADY = 1.1
 """Step on a posterior that is nearly a unit Normal: a sixth of a turn and a little more, so that three go half round and a draw lands on the far
-side. (A step of just a sixth would land on the same mirrored place each time.)"""
+side."""
 BURN_IN, ADAPTATION = 30, 100
 """Steps that warm a chain up: to forget its start, and to find its step size as well."""
 SELDOM, ACCEPT = 0.5, 0.8

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 MANY = 4
-"""Sources that are tried from other starts at most: with more, none is likely to mend them all."""
+"""Sources that are tried from other starts at most: with more, none is likely to mend them all. With more, buffers are let go of, too."""
 GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
 
@@ -97,7 +97,6 @@ def _climb(
             bad = {k for k, e in off.items() if e > BUDGET}
             if not bad or not state.converged or attempt == 3:
                 break
-            _release(scene)
             scene = refined(scene, 1.6, bad)
         z = scene.unconstrain(fitted)
     return scene, state, fitted, off

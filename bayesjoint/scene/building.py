@@ -15,7 +15,7 @@ from bayesjoint.scene.layout import Layout, Site, suggest
 from bayesjoint.scene.links import Block, minus, moving, scaled, through, wave
 from bayesjoint.sky.components import Component, Shift, Source, Zeropoint
 from bayesjoint.sky.defaults import Geometry, default_prior
-from bayesjoint.sky.links import Above, Waves
+from bayesjoint.sky.links import Waves
 from bayesjoint.sky.parameters import Link, Param, Ref, Spec
 from bayesjoint.sky.priors import line_to
 
@@ -97,7 +97,7 @@ class _Builder:
         if isinstance(given, Link):
             here = f"{root.name}.{root_spec.name}"
             self.circle(here, trail)
-            return self.waves(root, root_spec, given, im) if given.by_wavelength else self.followed(root, root_spec, given, im, (*trail, here))
+            return self.waves(root, root_spec, given, im) if isinstance(given, Waves) else self.followed(root, root_spec, given, im, (*trail, here))
         per = given.per or root_spec.per
         label = {"scene": None, "band": im.band, "image": im.name}[per]
         who = [i for i in self.images if (root.sees(i) or component.sees(i)) and (per == "scene" or label == (i.band if per == "band" else i.name))]
@@ -185,8 +185,7 @@ class _Builder:
         label = next((x for x in labels if x is not None), None)
         key = root.name, spec.name, tuple(inputs)
         if key not in self.made:
-            options = {"real": spec.real} if isinstance(link, Above) else {}
-            (self.made[key],) = self.block(through(link.value, **options), inputs, 1, link.affine or (isinstance(link, Above) and spec.real))
+            (self.made[key],) = self.block(through(link, spec), inputs, 1, link.is_affine(spec))
             name = f"{root.name}.{spec.name}" + ("" if label is None else f"[{label}]")
             self.layout.derived[name] = self.made[key][1]
         return self.made[key], label

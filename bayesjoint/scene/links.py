@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bayesjoint.scalar import columns_of
+from bayesjoint.sky.parameters import Link, Spec
 
 __all__ = ["Block", "Links", "minus", "moving", "scaled", "through", "wave"]
 
@@ -135,10 +136,10 @@ def wave(basis: Any, valued: Sequence[bool], transform: torch.distributions.Tran
     return rule
 
 
-def through(value: Callable[..., torch.Tensor], **options: Any) -> Rule:
-    """What a link's `value` gives of its inputs, one by one."""
+def through(link: Link, spec: Spec) -> Rule:
+    """What a link makes of its inputs, one by one, for a parameter of this spec."""
 
     def rule(x: torch.Tensor) -> torch.Tensor:
-        return torch.as_tensor(value(list(x.unbind()), **options), dtype=x.dtype, device=x.device).reshape(1)
+        return torch.as_tensor(link.value(list(x.unbind()), spec), dtype=x.dtype, device=x.device).reshape(1)
 
     return rule

@@ -36,8 +36,6 @@ TURN = 20.0
 class Waves(Link):
     """A function of wavelength: what a polynomial and a spline share."""
 
-    by_wavelength = True
-
     def basis(self, wavelengths: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
         """What each of its sites is multiplied by at each wavelength (m,), shape (m, k); `ends` are those of the scene."""
         raise NotImplementedError
@@ -187,7 +185,7 @@ class Expression(Link):
             self.operation, tuple(change(a) if isinstance(a, Ref) else a.rebuilt(change) if isinstance(a, Expression) else a for a in self.args)
         )
 
-    def value(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+    def value(self, values: Sequence[torch.Tensor], spec: Spec) -> torch.Tensor:
         """See `Link.value`."""
         left = list(values)
 
@@ -198,11 +196,10 @@ class Expression(Link):
 
         return of(self)
 
-    @property
-    def affine(self) -> bool:
+    def is_affine(self, spec: Spec) -> bool:
         """Whether it is a sum of its parameters times numbers, plus a number."""
         held = [not isinstance(a, Ref) and not (isinstance(a, Expression) and a.refs()) for a in self.args]
-        straight = all(a.affine for a in self.args if isinstance(a, Expression))
+        straight = all(a.is_affine(spec) for a in self.args if isinstance(a, Expression))
         return straight and (self.operation in ("add", "sub") or (self.operation == "mul" and any(held)) or (self.operation == "div" and held[1]))
 
     def plain(self) -> dict[str, Any]:
@@ -238,7 +235,7 @@ class Function(Link):
         """See `Link.rebuilt`."""
         return Function(self.function, *(change(p) for p in self.parameters))
 
-    def value(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
+    def value(self, values: Sequence[torch.Tensor], spec: Spec) -> torch.Tensor:
         """See `Link.value`."""
         return self.function(*values)
 
@@ -294,10 +291,14 @@ class Above(Link):
         """See `Link.rebuilt`."""
         return Above(change(self.other), self.prior)
 
-    def value(self, values: Sequence[torch.Tensor], real: bool = False) -> torch.Tensor:
+    def value(self, values: Sequence[torch.Tensor], spec: Spec) -> torch.Tensor:
         """See `Link.value`."""
         own, below = values
-        return below + own if real else below * (1 + own)
+        return below + own if spec.real else below * (1 + own)
+
+    def is_affine(self, spec: Spec) -> bool:
+        """See `Link.is_affine`."""
+        return spec.real
 
     def plain(self) -> dict[str, Any]:
         """See `Link.plain`."""

@@ -120,10 +120,6 @@ class Arithmetic:
 class Link(Arithmetic):
     """A parameter that follows from sites of its own, other parameters, or an image's wavelength; see `bayesjoint.sky.links`."""
 
-    by_wavelength = False
-    affine = False
-    """Whether it is a linear function of its inputs, but for a constant."""
-
     def own(self, spec: Spec) -> list[tuple[Spec, Param]]:
         """Specs of the sites that it brings, for a parameter of this spec."""
         return []
@@ -136,9 +132,13 @@ class Link(Arithmetic):
         """The same link on other components' parameters."""
         return self
 
-    def value(self, values: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The parameter, from its own sites and then those that it reads."""
+    def value(self, values: Sequence[torch.Tensor], spec: Spec) -> torch.Tensor:
+        """The parameter of a spec, from its own sites and then those that it reads."""
         raise NotImplementedError
+
+    def is_affine(self, spec: Spec) -> bool:
+        """Whether that is a linear function of its inputs, but for a constant."""
+        return False
 
     def plain(self) -> dict[str, Any]:
         """What it is, without priors and starts, as plain text and numbers.
