@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 import yaml
+from astropy import units as u
 
 import bayesjoint as bj
 from bayesjoint.infer.targets import target_type
@@ -255,6 +256,13 @@ def test_joint_fit_of_exposures_is_that_of_their_stack():
     assert joint.names == stack.names
     a, b = joint.fit(progress=False), stack.fit(progress=False)
     assert all(abs(a.values[n] - b.values[n]) < 0.02 * b.errors[n] and abs(a.errors[n] / b.errors[n] - 1) < 0.01 for n in a.names)
+
+
+def test_a_start_with_a_unit_is_one_all_the_way(tmp_path):
+    scene = bj.Scene([bj.Sersic("g", r_eff=bj.Polynomial(1, start=0.05 * u.arcmin)), bj.Sky()], images())
+    scene.save(tmp_path / "s.yaml")
+    again = bj.Scene.load(tmp_path / "s.yaml", scene.images)
+    assert again.components[0].params["r_eff"].start == scene.start["g.r_eff.c0"] == pytest.approx(3.0)
 
 
 def test_dist_priors_pass_through_links():

@@ -15,7 +15,7 @@ import torch
 from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
-from bayesjoint.infer.chain import STATS
+from bayesjoint.infer.chain import STATS, ChainTask, run_chain
 from bayesjoint.infer.nuts import BENT
 from bayesjoint.infer.targets import Joint
 
@@ -259,6 +259,15 @@ def test_steps_are_long_where_the_posterior_is_nearly_normal(linear, best):
         return fit.nuts(draws=2, warmup=2, chains=1, seed=1, progress=False, **given).info["target_accept"]
 
     assert (aim(exact), aim(walled), aim(walled, target_accept=0.7)) == (None, 0.8, 0.7)
+
+
+def test_steady_steps_that_are_too_long_are_given_up(best, tmp_path):
+    """Where the covariance is three times too wide in each direction a step of 1.1 is one of 3.3: none is taken, and a chain finds its own."""
+    target = Joint(best.scene, best.z, 9.0 * best.z_covariance)
+    task = ChainTask(target, 0, 1, 20, None, None, str(tmp_path), 1)
+    run_chain(task, lambda: None)
+    stats = dict(zip(STATS, np.fromfile(task.rows).reshape(20, -1)[:, -len(target) - len(STATS) : -len(target)].T, strict=True))
+    assert (stats["step_size"] < 0.6).all() and stats["acceptance_rate"].mean() > 0.6
 
 
 def test_off_the_cpu_no_place_is_kept_or_looked_for(best):

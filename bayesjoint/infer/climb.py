@@ -47,7 +47,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
             for name in scene._match([k], [*units, *scene.layout.fixed]):  # a parameter's name stands for all its bands
                 if name in units:
                     values[name] = to_float(v, units[name], name)
-    elif len(scene.names):
+    elif len(scene.names) and not scene.automatic:
         values = linear_values(scene, values)[0]
     _start_inside(scene, scene.unconstrain(values), values)
     with few_threads(largest(scene)), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:

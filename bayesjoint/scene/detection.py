@@ -19,7 +19,7 @@ from scipy.stats import chi2, norm
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
 from bayesjoint.scene.scene import Scene
-from bayesjoint.scene.starts import Blob
+from bayesjoint.scene.starts import Blob, placed_ellipse
 from bayesjoint.sky.components import Component, Point, Sky, Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.galaxies import Sersic
@@ -116,24 +116,24 @@ def scene_from(
     if not found:
         raise ValueError(f"Nothing stands out of the images by {threshold:g} sigma: lower threshold=, or give a catalog=.")
     faint = float(np.median([FAINT * _noise(im) for im in images]))
-    groups = [_group(k, blob, kind, images, galaxy, points, window, faint if positive else None) for k, (blob, kind) in enumerate(found, 1)]
+    told = catalog is not None and "type" in (c.lower() for c in catalog.colnames)  # a catalogue's word stands
+    for blob in found if points != "auto" and not told else ():
+        blob.point = bool(points)
+    groups = [_group(k, blob, images, galaxy, window, faint if positive else None) for k, blob in enumerate(found, 1)]
     log.info("%d objects: %d points.", len(groups), sum(isinstance(g.members[0], Point) for g in groups))
     return Scene([*groups, Sky() if sky is None else sky], images, reference=reference, **options)
 
 
-def _group(
-    k: int, blob: Blob, kind: str | None, images: Sequence[Image], galaxy: type[Extended], points: Any, window: Any, faint: float | None
-) -> Group:
-    is_point = kind == "point" if kind else points is True or (points == "auto" and blob.size < 0)
+def _group(k: int, blob: Blob, images: Sequence[Image], galaxy: type[Extended], window: Any, faint: float | None) -> Group:
     sharp = min(_fwhm(im) for im in images)
 
     def prior(kind: Any, middle: float, width: float) -> Any:
         return kind(torch.tensor(middle, dtype=torch.float64), torch.tensor(width, dtype=torch.float64))
 
     # a spread-out object is placed less well than a point
-    x, y = (prior(dist.Normal, v, PLACE * (sharp + max(blob.size, 0.0))) for v in (blob.x, blob.y))
+    x, y = (prior(dist.Normal, v, PLACE * (sharp + (0.0 if blob.point else blob.size))) for v in (blob.x, blob.y))
     flux = {} if faint is None else {"flux": prior(dist.LogNormal, np.log(faint), DECADES)}
-    if is_point:
+    if blob.point:
         source: Source = Point("point", x=x, y=y, **flux)
     else:
         size = (
@@ -155,9 +155,9 @@ def _noise(im: Image) -> float:
     return float(np.median(im.sigma[im.valid])) * np.sqrt(4 * np.pi) * width / im.unit_flux
 
 
-def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[tuple[Blob, str | None]]:
+def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[Blob]:
     """Objects of the images of alike sharpness together, the sharpest first; what is in sharper ones already is not taken again."""
-    found: list[tuple[Blob, str | None]] = []
+    found: list[Blob] = []
     left = sorted(images, key=_fwhm)
     while left:
         alike = [im for im in left if _fwhm(im) < ALIKE * _fwhm(left[0])]
@@ -165,10 +165,10 @@ def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[t
         finest = min(alike, key=lambda im: im.pixel_scale)
         light = _together(alike, finest, frame)
         near = NEAR * _fwhm(alike[-1])
-        for blob, kind in _measured(light, _labels(light, len(alike), threshold), finest, frame, alike[-1]):
-            if all(np.hypot(blob.x - b.x, blob.y - b.y) > max(near, 0.5 * abs(blob.size)) for b, _ in found):
-                found.append((blob, kind))
-    return sorted(found, key=lambda b: -b[0].snr)
+        for blob in _measured(light, _labels(light, len(alike), threshold), finest, frame, alike[-1]):
+            if all(np.hypot(blob.x - b.x, blob.y - b.y) > max(near, 0.5 * blob.size) for b in found):
+                found.append(blob)
+    return sorted(found, key=lambda b: -b.snr)
 
 
 def _snr(im: Image) -> np.ndarray:
@@ -220,8 +220,8 @@ def _labels(light: np.ndarray, count: int, threshold: float) -> np.ndarray:
         return np.asarray(deblend_sources(np.sqrt(light), found, LEAST, contrast=CONTRAST, progress_bar=False).data)
 
 
-def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, widest: Image) -> list[tuple[Blob, str | None]]:
-    """Places and shapes of labelled light, the brightest first; a size below zero is that of a point, as seen in the image of the widest PSF."""
+def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, widest: Image) -> list[Blob]:
+    """Places and shapes of labelled light, the brightest first; points are told by the widest PSF."""
     bright, found = np.sqrt(light), []
     zoom = widest.pixel_scale / im.pixel_scale
     width = max((widest.psf.fwhm if widest.psf is not None else 1.5) / 2.355, 1.0) * np.sqrt(2) * zoom
@@ -230,6 +230,7 @@ def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, wi
         step = widest.psf.oversampling
         point = widest.psf.array[(widest.psf.shape[0] // 2) % step :: step, (widest.psf.shape[1] // 2) % step :: step]
     point = ndimage.gaussian_filter(np.pad(point, 20), width / zoom / np.sqrt(2))
+    apart = np.hypot(*(i - (n - 1) / 2 for i, n in zip(np.indices(point.shape), point.shape, strict=True)))
     for k, box in enumerate(ndimage.find_objects(labels), 1):
         if box is None:
             continue
@@ -241,32 +242,23 @@ def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, wi
         cx, cy = ((f * peak * v).sum() / (f * peak).sum() for v in (i, j))
         mxx, myy, mxy = ((f * a).sum() / f.sum() for a in ((i - cx) ** 2, (j - cy) ** 2, (i - cx) * (j - cy)))
         floor = 0.1 * min(mxx, myy)
-        jac = frame.jacobian(im.placement, cx, cy)
-        cov = jac @ np.array([[max(mxx - width**2, floor), mxy], [mxy, max(myy - width**2, floor)]]) @ jac.T
-        val, vec = np.linalg.eigh(cov)
-        val = np.clip(val, 1e-12, None)
-        q = float(np.clip(np.sqrt(val[0] / val[1]), 0.2, 0.95))
-        order = np.argsort(np.hypot(i - cx, j - cy), axis=None)
-        half = float(np.hypot(i - cx, j - cy).ravel()[order][np.searchsorted(np.cumsum(f.ravel()[order]), 0.5 * f.sum())])
-        sharp = zoom * _half_light(point, np.sqrt((labels[box] == k).sum() / np.pi) / zoom)
+        x, y, q, pa = placed_ellipse(frame, im, (cx, cy), (max(mxx - width**2, floor), max(myy - width**2, floor), mxy))
+        half = _half_light(f, np.hypot(i - cx, j - cy))
+        within = np.where(apart <= np.sqrt((labels[box] == k).sum() / np.pi) / zoom, point, 0.0)
+        sharp = zoom * _half_light(within, apart)
         size = np.sqrt(max(half**2 - sharp**2, 0.04)) * im.pixel_scale / np.sqrt(q)
-        x, y = (float(v) for v in frame.to_sky(im.placement, cx, cy))
-        blob = Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size, float(np.sqrt(light[box][labels[box] == k].sum())))
-        if half < POINTLIKE * sharp:
-            blob.size = -size
-        found.append((blob, None))
-    return sorted(found, key=lambda b: -b[0].snr)
+        found.append(Blob(x, y, q, pa, size, float(np.sqrt(light[box][labels[box] == k].sum())), half < POINTLIKE * sharp))
+    return sorted(found, key=lambda b: -b.snr)
 
 
-def _half_light(image: np.ndarray, radius: float) -> float:
-    """Radius in pixels of half of the light within a radius of an image's middle."""
-    r = np.hypot(*(i - (n - 1) / 2 for i, n in zip(np.indices(image.shape), image.shape, strict=True)))
-    order = np.argsort(r[r <= radius])
-    light = np.cumsum(image[r <= radius][order])
-    return float(r[r <= radius][order][np.searchsorted(light, 0.5 * light[-1])])
+def _half_light(light: np.ndarray, radius: np.ndarray) -> float:
+    """Radius within which half of the light of an image lies, by the radius of each pixel."""
+    order = np.argsort(radius, axis=None)
+    grown = np.cumsum(light.ravel()[order])
+    return float(radius.ravel()[order][np.searchsorted(grown, 0.5 * grown[-1])])
 
 
-def _from_catalog(catalog: Table, im: Image, frame: Frame, found: list[tuple[Blob, str | None]]) -> list[tuple[Blob, str | None]]:
+def _from_catalog(catalog: Table, im: Image, frame: Frame, found: list[Blob]) -> list[Blob]:
     """A catalogue's objects; shapes from what was `found` there."""
     names = {c.lower(): c for c in catalog.colnames}
     if {"ra", "dec"} <= names.keys():
@@ -282,7 +274,9 @@ def _from_catalog(catalog: Table, im: Image, frame: Frame, found: list[tuple[Blo
         raise ValueError(f"The type of a catalogue's object is to be 'point' or 'galaxy', and {odd!r} stands there.")
     near, out = 0.5 * _fwhm(im), []
     for (x, y), kind in zip(places, kinds, strict=True):
-        blob = min((b for b, _ in found), key=lambda b: np.hypot(b.x - x, b.y - y), default=None)
-        known = blob is not None and np.hypot(blob.x - x, blob.y - y) < max(near, 0.3 * abs(blob.size))
-        out.append((replace(blob, x=x, y=y) if known else Blob(x, y, 0.7, 45.0, -2 * im.pixel_scale, 0.0), kind))
+        blob = min(found, key=lambda b: np.hypot(b.x - x, b.y - y), default=None)
+        known = blob is not None and np.hypot(blob.x - x, blob.y - y) < max(near, 0.3 * blob.size)
+        out.append(replace(blob if known else Blob(x, y, 0.7, 45.0, 2 * im.pixel_scale, 0.0, True), x=x, y=y))
+        if kind is not None:
+            out[-1].point = kind == "point"
     return out

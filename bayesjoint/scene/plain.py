@@ -81,7 +81,7 @@ def link_to_plain(link: Link, where: str) -> dict[str, Any]:
         if getattr(link, key, None) is not None:
             out[key] = prior_to_plain(getattr(link, key), where)
     start = getattr(link, "start", None)
-    return out if start is None else out | {"start": float(getattr(start, "value", start))}
+    return out if start is None else out | {"start": start}
 
 
 def link_from_plain(plain: Mapping[str, Any], made: Mapping[str, Any], where: str) -> Link:

@@ -112,6 +112,8 @@ class Scene:
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
+        self.automatic = start is None
+        """Whether its start is read from its own pixels, fluxes and skies solved for."""
         self.plans: dict[str, dict[str, StampPlan]] = {}
         self.likelihoods: list[ImageLikelihood] = []
         self._plan(make_plans(self, self.start) if plans is None else plans)
@@ -130,7 +132,8 @@ class Scene:
     def with_plans(self, plans: Mapping[str, Mapping[str, StampPlan]], start: Mapping[str, float] | None = None) -> Scene:
         """The same scene on other render plans, by image and source."""
         new = copy.copy(self)
-        new._start = self._start if start is None else dict(start)
+        if start is not None:
+            new._start, new.automatic = dict(start), False
         new._plan(plans)
         return new
 

@@ -7,7 +7,7 @@ skies solved linearly; the best is what Levenberg-Marquardt begins at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import torch
 from scipy import ndimage
 from torch.distributions import biject_to
 
-from bayesjoint.images import Image
+from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
 from bayesjoint.scene.linear import gather, leads
 from bayesjoint.scene.planning import make_plans
@@ -26,7 +26,7 @@ from bayesjoint.sky.parameters import Param, Ref, Spec
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["linear_values", "starts"]
+__all__ = ["Blob", "linear_values", "placed_ellipse", "starts"]
 
 MOST, SPARE = 40, 8
 """Patches of light in an image that are measured, the highest first: at most, and beyond twice the number of sources."""
@@ -45,6 +45,8 @@ class Blob:
     pa: float
     size: float
     snr: float
+    point: bool = False
+    """Whether it is no wider than the PSF."""
 
 
 def starts(scene: Scene) -> dict[str, float]:
@@ -115,7 +117,7 @@ def _inside(prior: Any, value: float, sd: float) -> bool:
 def _choose(c: Source, seen: list[Image], blobs: dict[str, list[Blob]], free: dict[str, list[Blob]], scene: Scene) -> Blob:
     """The blob of a source: nearest to its given position, else the one that stands out most and is not taken yet."""
     if c.hint is not None:
-        return replace(c.hint, size=abs(c.hint.size))
+        return c.hint
     place = _given_position(c, scene)
     best = max(seen, key=lambda im: max((b.snr for b in blobs[im.name]), default=0.0))
     candidates = blobs[best.name]
@@ -229,17 +231,22 @@ def _measure(im: Image, scene: Scene, where: np.ndarray, corner: tuple[int, int]
     floor = 0.25 * min(mxx, myy)
     snr = float(bright[j, i].sum() / np.sqrt(variance[j, i].sum()))
     cx, cy = cx + corner[1], cy + corner[0]
-    jac = scene.frame.jacobian(im.placement, cx, cy)
-    cov = jac @ np.array([[max(mxx - width**2, floor), mxy], [mxy, max(myy - width**2, floor)]]) @ jac.T
-    val, vec = np.linalg.eigh(cov)
-    val = np.clip(val, 1e-12, None)
-    x, y = (float(v) for v in scene.frame.to_sky(im.placement, cx, cy))
+    x, y, q, pa = placed_ellipse(scene.frame, im, (cx, cy), (max(mxx - width**2, floor), max(myy - width**2, floor), mxy))
     size = np.sqrt(max(half**2 - 1.39 * width**2, 0.1 * half**2, 0.04)) * im.pixel_scale
-    q = float(np.clip(np.sqrt(val[0] / val[1]), 0.15, 0.95))
     # significance, lowered towards the edge of the image: the target is more often in its middle
     off = np.hypot(cx - im.placement.middle[0], cy - im.placement.middle[1]) / (0.5 * min(im.shape))
     snr *= float(np.exp(-0.5 * (off / 0.6) ** 2))
-    return Blob(x, y, q, float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180), size / np.sqrt(q), snr)
+    return Blob(x, y, q, pa, size / np.sqrt(q), snr)
+
+
+def placed_ellipse(frame: Frame, im: Image, pixel: tuple[float, float], moments: tuple[float, float, float]) -> tuple[float, float, float, float]:
+    """Place (x, y) on the sky, axis ratio and position angle of light at a pixel, from its second moments (xx, yy, xy) there."""
+    jac = frame.jacobian(im.placement, *pixel)
+    mxx, myy, mxy = moments
+    val, vec = np.linalg.eigh(jac @ np.array([[mxx, mxy], [mxy, myy]]) @ jac.T)
+    val = np.clip(val, 1e-12, None)
+    x, y = (float(v) for v in frame.to_sky(im.placement, *pixel))
+    return x, y, float(np.clip(np.sqrt(val[0] / val[1]), 0.15, 0.95)), float(np.degrees(np.arctan2(vec[0, 1], vec[1, 1])) % 180)
 
 
 def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, float], float]:

@@ -80,8 +80,7 @@ class Polynomial(Waves):
         """See `Link.own`."""
         first = replace(spec, name=f"{spec.name}.c0", doc=f"{spec.doc}: the polynomial's constant", per="scene")
         unit = spec.unit if spec.real else ""
-        start = None if self.start is None else to_float(self.start, spec.words, spec.name)
-        sites = [(first, Param(prior=self.prior, start=start))]
+        sites = [(first, Param(prior=self.prior, start=self.start))]
         for k in range(1, self.order + 1):
             doc = f"{spec.doc}: coefficient of the Chebyshev polynomial {k} of wavelength" + ("" if spec.real else ", in its unbounded coordinate")
             sites.append((Spec(f"{spec.name}.c{k}", unit, doc, guess=0.0), Param(prior=self.coefficients or self._spread(spec))))
@@ -136,9 +135,8 @@ class WavelengthSpline(Waves):
 
     def own(self, spec: Spec) -> list[tuple[Spec, Param]]:
         """See `Link.own`."""
-        start = None if self.start is None else to_float(self.start, spec.words, spec.name)
         return [
-            (replace(spec, name=f"{spec.name}.k{j}", doc=f"{spec.doc}: at {k:g} micron", per="scene"), Param(prior=self.prior, start=start))
+            (replace(spec, name=f"{spec.name}.k{j}", doc=f"{spec.doc}: at {k:g} micron", per="scene"), Param(prior=self.prior, start=self.start))
             for j, k in enumerate(self.knots)
         ]
 

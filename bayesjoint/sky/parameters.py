@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -204,6 +204,8 @@ def start(value: Any) -> Param:
 
 def as_param(given: Any, spec: Spec, where: str) -> Param | Ref | Link:
     """Turn what the user gave for a parameter into a `Param`, `Ref` or `Link`, with numbers in the spec's unit."""
+    if isinstance(given, Link) and getattr(given, "start", None) is not None:
+        return replace(given, start=to_float(given.start, spec.words, where))
     if isinstance(given, Ref | Link):
         return given
     if isinstance(given, torch.distributions.Distribution):
