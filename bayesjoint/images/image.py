@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -192,6 +193,11 @@ class Image:
     def sigma(self) -> np.ndarray:
         """Standard deviation of each pixel, in the image's unit."""
         return np.sqrt(self.variance)
+
+    @cached_property
+    def typical_sigma(self) -> float:
+        """Median standard deviation of the pixels that are used, in the image's unit."""
+        return float(np.median(self.sigma[self.valid]))
 
     @property
     def valid(self) -> np.ndarray:

@@ -37,7 +37,7 @@ def panels(images: Sequence[Image], models: Mapping[str, np.ndarray], residuals:
     axes = fig.subplots(rows, 3, squeeze=False)
     light, signed = colormaps["cividis"].with_extremes(bad="0.6"), colormaps["RdBu_r"].with_extremes(bad="0.6")
     for row, im in zip(axes, images, strict=True):
-        noise = float(np.median(im.sigma[im.valid]))
+        noise = im.typical_sigma
         top = float(np.nanpercentile(im.data[im.valid], 99.8))
         norm = ImageNormalize(
             vmin=-3 * noise, vmax=max(top, 5 * noise), stretch=AsinhStretch(a=min(0.5, max(0.005, 3 * noise / max(top, 5 * noise))))

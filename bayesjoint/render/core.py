@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.special import j0, j1
+from scipy.special import j0, j1, roots_legendre
 
 from bayesjoint.scalar import Scalar, cos_sin, numbers
 
@@ -38,7 +38,7 @@ KINKED = 3.0
 @functools.lru_cache(maxsize=256)
 def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes and weights on (0, 1); finding them takes milliseconds, and the same counts come again."""
-    t, weight = np.polynomial.legendre.leggauss(count)
+    t, weight = roots_legendre(count)
     return (t + 1) / 2, weight / 2
 
 

@@ -6,6 +6,7 @@ together (Bracewell 2000, ch. 10), whatever the PSF's convention.
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,14 @@ class Optics:
         self.folds = self._folds()
         self.made: dict[Any, dict[str, Any]] = {}
         """Tables that stamps of one box and core share, by what they were made for."""
+        self.blurs: dict[Any, Any] = {}
+        """Kernels on grids of the image, in the same way."""
+
+    def afresh(self) -> Optics:
+        """The same for stamps of other plans, whose tables would but take memory."""
+        new = copy.copy(self)
+        new.made = {}
+        return new
 
     @property
     def support(self) -> tuple[int, int]:

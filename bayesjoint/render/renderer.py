@@ -37,10 +37,20 @@ class Renderer:
         The scene's tangent plane.
     sources : sequence of (source, StampPlan)
         The sources that the image sees.
+    optics : Optics, optional
+        The image's, as another renderer of it has made it.
     """
 
-    def __init__(self, image: Image, frame: Frame, sources: Sequence[tuple[Any, StampPlan]], dtype: torch.dtype, device: torch.device) -> None:
-        optics = Optics(image.psf)
+    def __init__(
+        self,
+        image: Image,
+        frame: Frame,
+        sources: Sequence[tuple[Any, StampPlan]],
+        dtype: torch.dtype,
+        device: torch.device,
+        optics: Optics | None = None,
+    ) -> None:
+        self.optics = optics = Optics(image.psf) if optics is None else optics.afresh()
         jac, _, straight = linear_map(image.placement, frame, *(np.arange(n) for n in image.shape))
         self.stamps = [Stamp(s, image, frame, optics, plan, dtype, device, jac if straight else None) for s, plan in sources]
         self.shape, self.dtype, self.device = image.shape, dtype, device

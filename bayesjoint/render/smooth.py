@@ -45,7 +45,10 @@ class Smooth:
         self.sources, self.dtype, self.device = list(stamps), dtype, device
         self.step = {k: s.plan.step for k, s in stamps.items()}
         steps, window = set(self.step.values()), next(iter(stamps.values())).plan.window
-        self.blur = Blur(optics, image.shape, steps, dtype, device, window)
+        key = *sorted(steps), image.shape, window, dtype, device
+        if key not in optics.blurs:
+            optics.blurs[key] = Blur(optics, image.shape, steps, dtype, device, window)
+        self.blur: Blur = optics.blurs[key]
         self.where = self.blur.where
         self.lit = all(hi > lo for lo, hi in self.blur.light)
         if not self.lit:  # the window lies off the image, or is empty

@@ -152,7 +152,7 @@ def _fwhm(im: Image) -> float:
 def _noise(im: Image) -> float:
     """Error of a point's flux in nJy (or image units)."""
     width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 0.5)
-    return float(np.median(im.sigma[im.valid])) * np.sqrt(4 * np.pi) * width / im.unit_flux
+    return im.typical_sigma * np.sqrt(4 * np.pi) * width / im.unit_flux
 
 
 def _detected(images: Sequence[Image], frame: Frame, threshold: float) -> list[Blob]:

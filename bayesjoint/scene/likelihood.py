@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,9 +44,9 @@ class ImageLikelihood:
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self.image, self.plans, self.noise = image, dict(plans), noise
+        self.image, self.frame, self.plans, self.noise = image, frame, dict(plans), noise
         seen = [c for c in components if c.sees(image)]
-        sources = [c for c in seen if isinstance(c, Source)]
+        self.sources = sources = [c for c in seen if isinstance(c, Source)]
         skies = [c for c in seen if isinstance(c, Sky)]
         self.renderer = Renderer(image, frame, [(s, plans[s.name]) for s in sources], dtype, device)
         index, self.lengths = as_local([layout.local(c, image) for c in (*sources, *skies)])
@@ -53,7 +54,7 @@ class ImageLikelihood:
         scales = [layout.local(c, image)[0] for c in seen if isinstance(c, NoiseScale)]
         self.scale = scales[0] if scales else None
         sigma = image.sigma
-        self.unit = float(np.median(sigma[image.valid]))
+        self.unit = image.typical_sigma
         factor = []
         for c in sources:
             factor += [1.0] * (len(layout.local(c, image)) - 1) + [image.unit_flux / self.unit]
@@ -73,6 +74,13 @@ class ImageLikelihood:
         used = sigma[image.valid]
         self.count = used.size
         self.const = -float(np.log(used).sum()) + noise.const * used.size
+
+    def replanned(self, plans: Mapping[str, StampPlan]) -> ImageLikelihood:
+        """The same likelihood, its model drawn by other plans."""
+        new, old = copy.copy(self), self.renderer
+        new.plans = dict(plans)
+        new.renderer = Renderer(self.image, self.frame, [(s, plans[s.name]) for s in self.sources], old.dtype, old.device, old.optics)
+        return new
 
     def _split(self, full: torch.Tensor) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         parts = torch.split(full.index_select(0, self.index) * self.factor, self.lengths)

@@ -14,6 +14,7 @@ import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
+from bayesjoint.memory import keep_freed
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.building import build
 from bayesjoint.scene.chart import Chart
@@ -27,6 +28,7 @@ from bayesjoint.scene.planning import BUDGET, make_plans
 from bayesjoint.sky.components import Component, NoiseScale, Shift, Zeropoint, cut_loose
 from bayesjoint.sky.groups import Group, flattened
 from bayesjoint.sky.parameters import Param
+from bayesjoint.threads import few_threads, largest
 from bayesjoint.units import to_float
 
 if TYPE_CHECKING:
@@ -116,15 +118,17 @@ class Scene:
         """Whether its start is read from its own pixels, fluxes and skies solved for."""
         self.plans: dict[str, dict[str, StampPlan]] = {}
         self.likelihoods: list[ImageLikelihood] = []
-        self._plan(make_plans(self, self.start) if plans is None else plans)
+        keep_freed()
+        with few_threads(largest(self)):
+            self._plan(make_plans(self, self.start) if plans is None else plans)
 
     def _plan(self, plans: Mapping[str, Mapping[str, StampPlan]]) -> None:
         """Take on render plans; what is drawn by the same plan as before stays as it is."""
         made = {t.image.name: t for t in self.likelihoods}
         self.plans = {k: dict(v) for k, v in plans.items()}
         self.likelihoods = [
-            made[im.name]
-            if im.name in made and made[im.name].plans == self.plans[im.name]
+            (made[im.name] if made[im.name].plans == self.plans[im.name] else made[im.name].replanned(self.plans[im.name]))
+            if im.name in made
             else ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.noise[im.name], self.dtype, self.device)
             for im in self.images
         ]

@@ -72,7 +72,7 @@ def _light(scene: Scene, values: Mapping[str, float], im: Image, c: Extended) ->
     """Flux in image units over the median sigma, q, pa, and the parameters of the light."""
     params = [torch.tensor(scene.value(c, k, im, values), dtype=torch.float64) for k in c.light_params]
     q, pa, flux = (scene.value(c, k, im, values) for k in ("q", "pa", "flux"))
-    return abs(flux) * im.unit_flux / float(np.median(im.sigma[im.valid])), q, pa, params
+    return abs(flux) * im.unit_flux / im.typical_sigma, q, pa, params
 
 
 def _radius(scene: Scene, values: Mapping[str, float], im: Image, c: Extended) -> float:

@@ -59,7 +59,7 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
     def t(v: float) -> torch.Tensor:
         return torch.tensor(v, dtype=f64)
 
-    noise = [float(np.median(im.sigma[im.valid])) for im in images]
+    noise = [im.typical_sigma for im in images]
     name = spec.name.split(".")[0]  # that of a link's site begins with the parameter's
     if spec.prior is not None:
         kind, middle, width = spec.prior
