@@ -57,6 +57,14 @@ def test_gradients_through_links_are_those_of_differences(linked):
     assert ((by - differences).abs() < 1e-5 * (1 + by.abs())).all()
 
 
+def test_slopes_of_what_follows_are_those_of_all_at_once(linked):
+    scene, values = linked
+    base = scene.full(scene.vector(values))[: scene.layout.count]
+    n = len(scene.names)
+    want = torch.autograd.functional.jacobian(lambda theta: scene.links.extend(torch.cat([theta, base[n:]])), base[:n])
+    assert torch.allclose(scene.links.slopes(base), want, rtol=1e-12, atol=1e-12 * float(want.abs().max()))
+
+
 def test_with_fluxes_integrated_out_too(linked):
     scene, values = linked
     best = scene.fit(values, progress=False)

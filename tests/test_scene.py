@@ -75,6 +75,9 @@ def test_the_gradient_of_one_pass_is_that_of_the_operations_one_by_one(priors, s
         values, prior, pull = made.chart.scored(z)
         assert torch.allclose(values, theta, rtol=1e-14, atol=0) and float(prior) == pytest.approx(number(lp), rel=1e-13)
         assert torch.allclose(pull(g), want.nan_to_num(0.0), rtol=1e-10, atol=1e-12 * float(want.nan_to_num(0.0).abs().max()))
+        for ours, theirs in zip(made.chart.slopes(z), torch.autograd.functional.jacobian(made.chart.values, z), strict=True):
+            theirs = theirs.nan_to_num(0.0)
+            assert torch.allclose(ours, theirs, rtol=1e-10, atol=1e-12 * float(theirs.abs().max()))
     by_image, prior, slope = score(made, near)
     x = near.clone().requires_grad_(True)
     likelihoods, again = made.log_parts(x)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 __all__ = ["Block", "dense", "gram", "inside", "overlap", "part", "products", "total"]
@@ -19,6 +20,12 @@ class Block:
     rows: list[int]
     where: Where
     values: torch.Tensor
+
+    @property
+    def places(self) -> slice | torch.Tensor:
+        """`rows`, as what indexes fastest."""
+        first, last = self.rows[0], self.rows[-1]
+        return slice(first, last + 1) if last - first == len(self.rows) - 1 else torch.tensor(self.rows)
 
 
 def overlap(a: Where, b: Where) -> Where | None:
@@ -42,15 +49,28 @@ def part(block: Block, where: Where) -> torch.Tensor:
 
 def gram(first: Sequence[Block], second: Sequence[Block], out: torch.Tensor) -> None:
     """Sums over pixels of the products of columns, written into a matrix (n, n) and its transpose; parts apart cost nothing."""
-    for i, a in enumerate(first):
-        for b in second[i:] if second is first else second:
-            where = overlap(a.where, b.where)
-            if where is None:
-                continue
-            h = part(a, where) @ part(b, where).T
-            out[torch.tensor(a.rows)[:, None], torch.tensor(b.rows)] = h
-            if b is not a:
-                out[torch.tensor(b.rows)[:, None], torch.tensor(a.rows)] = h.T
+    for i, j, where in _meeting(first, second):
+        if second is first and j < i:
+            continue
+        a, b = first[i], second[j]
+        h = part(a, where) @ part(b, where).T
+        _put(out, a.places, b.places, h)
+        if b is not a:
+            _put(out, b.places, a.places, h.T)
+
+
+def _meeting(first: Sequence[Block], second: Sequence[Block]) -> Iterator[tuple[int, int, Where]]:
+    """Pairs of blocks whose parts of the image overlap, and where."""
+    a, b = (np.array([[(s.start, s.stop) for s in block.where] for block in blocks]).reshape(-1, 2, 2) for blocks in (first, second))
+    low, high = np.maximum(a[:, None, :, 0], b[None, :, :, 0]), np.minimum(a[:, None, :, 1], b[None, :, :, 1])
+    for i, j in np.argwhere((low < high).all(-1)).tolist():
+        yield i, j, (slice(int(low[i, j, 0]), int(high[i, j, 0])), slice(int(low[i, j, 1]), int(high[i, j, 1])))
+
+
+def _put(out: torch.Tensor, rows: slice | torch.Tensor, columns: slice | torch.Tensor, values: torch.Tensor) -> None:
+    """Write a part of a matrix."""
+    crossed = isinstance(rows, torch.Tensor) and isinstance(columns, torch.Tensor)
+    out[rows[:, None] if crossed else rows, columns] = values
 
 
 def products(blocks: Sequence[Block], image: torch.Tensor, out: torch.Tensor) -> None:

@@ -137,8 +137,24 @@ class Chart:
 
     def slopes(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Derivatives by z of the values, and of the coordinates in which default priors are Normal; both shape (n, n)."""
-        values, coordinates = columns_of(lambda x: torch.stack(self.values(x)), z)[1].unbind(1)
-        return values.T, coordinates.T
+        z = z.detach()
+        theta, t = self.values(z)
+        coordinates = torch.eye(len(z), dtype=z.dtype, device=z.device)
+        if self.pairs:
+            e1, e2 = z.index_select(0, self.q), z.index_select(0, self.pa)
+            eta = torch.sqrt(e1 * e1 + e2 * e2 + TINY)
+            for to, e in ((self.q, e1), (self.pa, e2)):
+                coordinates[self.size, to[self.size_q]] = 0.5 * (e / eta)[self.size_q]
+        values = coordinates * torch.where(self.positive, torch.where(t.abs() <= LARGEST, theta, 0.0), 1.0)[:, None]
+        if self.pairs:
+            values[self.q, self.q] = values[self.pa, self.pa] = 0.0
+            falls, turn = torch.where(eta <= LARGEST, -theta[self.q] / eta, 0.0), math.degrees(0.5) / eta**2
+            for to, e, turned in ((self.q, e1, -e2), (self.pa, e2, e1)):
+                values[self.q, to], values[self.pa, to] = falls * e, turn * turned
+        for i, transform in self.other:
+            if transform is not None:
+                values[i, i] = columns_of(transform, z[i : i + 1])[1][0, 0]
+        return values, coordinates
 
     def log_prior(self, z: torch.Tensor, theta: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Log prior density of z: the sites' log prior plus log |d theta / d z|."""

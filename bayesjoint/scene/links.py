@@ -64,8 +64,13 @@ class Links:
 
     def slopes(self, base: torch.Tensor) -> torch.Tensor:
         """Derivatives of `extend` by the sites, shape (full, sites)."""
-        constants = base[self.sites :].detach()
-        return columns_of(lambda theta: self.extend(torch.cat([theta, constants])), base[: self.sites].detach())[1].T
+        whole, made = base.detach(), base.new_zeros(len(base) + sum(b.count for b in self.blocks), self.sites)
+        made[: self.sites].fill_diagonal_(1.0)
+        for block, inputs in zip(self.blocks, self.inputs, strict=True):  # block by block: each has few inputs, the sites may be many
+            value, by = columns_of(block.rule, whole.index_select(0, inputs))
+            made[len(whole) : len(whole) + block.count] = by.T.to(made.dtype) @ made.index_select(0, inputs)
+            whole = torch.cat([whole, value.to(whole.dtype)])
+        return made
 
     def pulled(self, base: torch.Tensor, grad: torch.Tensor) -> torch.Tensor:
         """Gradient by the sites of what has the gradient `grad` by the whole vector."""
