@@ -2,7 +2,7 @@
 
 usage: python benchmarks/scaling.py [--no-write] [--counts N ...]
 
-Each count runs in a process of its own. A step is one linearisation (all derivatives and their products), its solution, and one trial with fluxes
+Each run is in a process of its own; those of steps alternate between the counts, three rounds of them, and medians are given. A step is one linearisation (all derivatives and their products), its solution, and one trial with fluxes
 and skies solved for. What does not grow with the sources (residuals and skies of three million pixels) is the fixed part: that of a fit by least
 squares of the times against the counts, beside a scene of no source but its sky.
 """
@@ -22,7 +22,7 @@ from bayesjoint.infer.lm import _Trial, linearise, solve
 
 SIDE, SCALE = 1000, 0.3
 COUNTS = (1, 10, 30, 100)
-REPEATS = 5
+REPEATS, ROUNDS = 5, 3
 
 
 def images():
@@ -50,55 +50,64 @@ def scene(count):
     return made.with_images(made.simulate(values, 1)), values
 
 
+def made_of(count):
+    if count:
+        return scene(count)
+    return bj.Scene([bj.Sky()], images()), {f"sky.level[{b}]": 0.0 for b in "gri"}
+
+
 def steps(count):
-    """Seconds of a step, of the whole automatic fit, and the most memory that the process held."""
-    if not count:
-        made = bj.Scene([bj.Sky()], images())
-        values = {f"sky.level[{b}]": 0.0 for b in "gri"}
-    else:
-        made, values = scene(count)
+    """Seconds of a step."""
+    made, values = made_of(count)
     z, times = made.unconstrain(values), []
     for _ in range(REPEATS + 1):
         t = time.perf_counter()
         state = linearise(made, z, True)
         _Trial(made, z, True)(z + 0 * solve(state.precision, state.gradient, 1e-3))
         times.append(time.perf_counter() - t)
+    return {"step": float(np.median(times[1:]))}
+
+
+def whole(count):
+    """Seconds of the automatic fit, how it ended, and the most memory that the process held."""
+    made, values = made_of(count)
     components, pixels = made.components, made.images
-    del made, state
+    del made
     t = time.perf_counter()
     best = bj.Scene(components, pixels).fit(progress=False)
-    whole = time.perf_counter() - t
+    seconds = time.perf_counter() - t
     off = [(best.values[k] - v) / best.errors[k] for k, v in values.items()]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(
-        json.dumps(
-            {
-                "step": float(np.median(times[1:])),
-                "fit": whole,
-                "iterations": len(best.history) - 1,
-                "converged": best.converged,
-                "gib": memory,
-                "parameters": len(best.names),
-                "rms": float(np.std(off)),
-            }
-        )
-    )
+    return {
+        "fit": seconds,
+        "iterations": len(best.history) - 1,
+        "converged": best.converged,
+        "gib": memory,
+        "parameters": len(best.names),
+        "rms": float(np.std(off)),
+    }
+
+
+def alone(part, count):
+    out = subprocess.run([sys.executable, __file__, part, str(count)], capture_output=True, text=True, check=True).stdout
+    return json.loads(out.splitlines()[-1])
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--no-write", action="store_true")
-    parser.add_argument("--one", type=int)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--whole", type=int)
     options = parser.parse_args()
-    if options.one is not None:
-        steps(options.one)
-        return
-    found = {}
-    for n in (0, *options.counts):
-        out = subprocess.run([sys.executable, __file__, "--one", str(n)], capture_output=True, text=True, check=True).stdout
-        found[n] = json.loads(out.splitlines()[-1])
-        print(n, found[n], flush=True)
+    for work, count in ((steps, options.steps), (whole, options.whole)):
+        if count is not None:
+            print(json.dumps(work(count)))
+            return
+    counts = (0, *options.counts)
+    rounds = [{n: alone("--steps", n)["step"] for n in counts} for _ in range(ROUNDS)]
+    found = {n: {"step": float(np.median([r[n] for r in rounds])), **alone("--whole", n)} for n in counts}
+    print(rounds, found, flush=True)
     bare = found[0]["step"]
     rows = [
         (
