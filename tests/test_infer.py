@@ -16,7 +16,9 @@ from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
 from bayesjoint.infer.chain import STATS, ChainTask, run_chain
+from bayesjoint.infer.lm import linearise
 from bayesjoint.infer.nuts import BENT
+from bayesjoint.infer.polish import polish
 from bayesjoint.infer.targets import Joint
 
 METHODS = {
@@ -163,6 +165,20 @@ def test_it_is_a_maximum_of_exactly_the_log_density(best):
     (g,) = torch.autograd.grad(like.scene.log_likelihood(z).sum(), z)
     assert float(g @ like.z_covariance @ g) < 1e-5
     assert like.chi2 <= best.chi2 and "likelihood" in like.message
+
+
+def test_the_last_way_by_gradients_alone_ends_at_the_same_maximum(best):
+    """From two sigma off, by a precision that is wrong by up to a factor of ten."""
+    rng = np.random.default_rng(3)
+    sd = torch.linalg.cholesky(best.z_covariance)
+    state = linearise(best.scene, best.z + sd @ torch.as_tensor(2 * rng.standard_normal(len(best.z))), True)
+    wrong = torch.as_tensor(10 ** rng.uniform(-0.5, 0.5, len(best.z)))
+    state.precision = wrong[:, None] * state.precision * wrong
+    z = polish(best.scene, state, True)
+    off = torch.linalg.solve_triangular(sd, (z - best.z)[:, None], upper=False)
+    assert state.log_density < best.log_density - 1 and float(off.norm()) < 1e-3
+    state.precision = state.precision * 0
+    assert polish(best.scene, state, True) is None  # nothing to whiten by
 
 
 def test_errors_are_the_delta_method(best):

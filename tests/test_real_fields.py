@@ -218,3 +218,68 @@ def test_nine_bands_by_polynomials_of_wavelength(data):
     sizes = [row[f"r_eff_{b}"].to_value(u.arcsec) for b in lengths]
     assert all(a > b for a, b in itertools.pairwise(sizes)) and 6 < sizes[-1] < sizes[0] < 16  # bluer discs are larger
     assert all(1 < float(row[f"n_{b}"]) < 2.5 for b in lengths)
+
+
+@pytest.mark.parametrize("galaxy", GAMA)
+def test_two_surveys_whose_zeropoints_differ(data, galaxy):
+    """SDSS against KiDS in r; the ratio of the fluxes from the field's README, which took it from the blurred images.
+
+    The PSFs that come with the KiDS images are negative further out (a tenth of their light and more), which no PSF of a telescope is: a
+    Moffat function of the same width stands for them.
+    """
+    kids, sdss = (bj.Image.read(data / f"real/gama_{galaxy}/{f}.fits", band="r", name=f) for f in ("KiDS_r", "SDSS_r"))
+    assert kids.psf.array[kids.psf.array < 0].sum() < -0.1 * kids.psf.array.sum()
+    kids = kids.replace(psf=bj.PSF.moffat(kids.psf.fwhm * kids.pixel_scale, 2.2, kids.pixel_scale))
+    host = bj.Spline("host", knots=[0.15, 0.5, 1, 1.6, 2.5, 4, 6, 9])
+    without = bj.Scene([host], [kids, sdss]).fit(progress=False)  # sky-subtracted; a free level goes with the wings
+    assert "SDSS_r: residuals look as if its zeropoint were off by" in without.message
+    best = bj.Scene([host, bj.Zeropoint(0.2, images=["SDSS_r"])], [kids, sdss]).fit(progress=False)
+    assert best.converged and "SDSS_r is off by" in best.message
+    site = "zeropoint.offset[SDSS_r]"
+    ratio = 10 ** (0.4 * best.values[site])
+    error = 0.4 * np.log(10) * ratio * best.errors[site]
+    ref = next(r for r in rows(data / "reference/profit_gama.csv") if r["cataid"] == galaxy)
+    off, allowed = ratio - float(ref["sdss_over_kids_flux"]), max(0.01, 3 * np.hypot(error, float(ref["sdss_over_kids_err"])))
+    assert abs(off) < (0.02 if galaxy == "278109" else allowed)  # that one is no smooth galaxy: reduced chi² 5
+
+
+def test_a_sharp_image_that_lies_beside_a_blurred_one(data):
+    """hsc_hst_1: knots and galaxies that `scene_from` finds, and HST's offset from HSC; figures from the field's README (HST's x, y as East, North)."""
+    images = [bj.Image.read(data / f"real/hsc_hst_1/{n}.fits") for n in ("HSC_i", "HST_F814W")]
+    scene = bj.scene_from(images, corrections=[bj.Shift(0.1, images=["HST_F814W"])])
+    assert len(scene.components) > 10
+    best = scene.fit(progress=False)
+    assert best.converged, best.message
+    x, y = (best.values[f"shift.{k}[HST_F814W]"] for k in "xy")
+    assert abs(x + 0.064) < 0.03 and abs(y - 0.023) < 0.03 and max(best.errors[f"shift.{k}[HST_F814W]"] for k in "xy") < 0.005
+    assert best.noise["HSC_i"].chi2 < 1.3 and best.noise["HST_F814W"].chi2 < 1.3
+
+
+def test_sharp_places_for_blurred_epochs(data):
+    """ls_wise_1867p255: places from images of 0.26 and 2.75 arcsec a pixel, then fluxes in twelve epochs: a star stays as it is, a quasar does not."""
+
+    def read(name, band):
+        return bj.Image.read(data / f"real/ls_wise_1867p255/{name}.fits", band=band, name=name)
+
+    best = bj.scene_from([read("decam_z_1", "z"), read("W1_coadd", "W1"), read("W2_coadd", "W2")]).fit(progress=False)
+    assert best.converged and best.noise["decam_z_1"].chi2 < 1.05
+    names = [c.name for c in best.scene.components[:-1]]
+
+    def mag(name, band):
+        return 31.4 - 2.5 * np.log10(max(best.values[f"{name}.flux[{band}]"], 1.0))
+
+    brightest = sorted(names, key=lambda n: mag(n, "z"))[:3]
+    assert np.allclose([mag(n, "z") for n in brightest], (16.7, 18.3, 18.9), atol=0.35)
+    star, _, quasar = brightest
+    assert abs(mag(quasar, "W1") - 17.5) < 0.2 and abs(mag(quasar, "W2") - 17.0) < 0.2
+
+    epochs = [read(f"W1_e{k:03d}", "W1") for k in range(12)]
+    # the names of components are words: "object 1.point" is named by its number
+    number = {n: f"s{k}" for k, n in enumerate(names)}
+    points = [bj.Point(number[n], x=best.values[f"{n}.x"], y=best.values[f"{n}.y"], flux=bj.Param(per="image")) for n in names]
+    forced = bj.Scene([*points, bj.Sky()], epochs, reference=best.scene.frame.sky(0.0, 0.0)).fit(progress=False)
+    post = forced.laplace(400, seed=1)
+    scatter = {n: float(np.std(f := post.light_curve(number[n])["flux"].value) / np.mean(f)) for n in (star, quasar)}
+    assert scatter[star] < 0.03 and scatter[quasar] > 0.06, scatter
+    curve = post.light_curve(number[quasar])
+    assert curve["mag"][0].value - curve["mag"][-1].value > 5 * np.hypot(curve["mag_err"][0].value, curve["mag_err"][-1].value)

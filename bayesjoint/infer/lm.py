@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from bayesjoint.infer.polish import polish
 from bayesjoint.scene.linear import Linear, linear_sites
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ CHORD = 1e-2
 """Expected gain below which (0.14 sigma from the maximum) the precision is taken to be that at the maximum."""
 PIVOT = 1e-6
 """Least pivot with which a system is taken to have no direction without curvature."""
+CREEP, NEAR, POLISH = 0.3, 30.0, 3
+"""A fit of which two steps in a row gained less than this part of what was expected, and that less than so much, is polished; so often at most."""
 LONGEST = 1.0
 """Longest step in a logarithm or ellipticity."""
 
@@ -143,7 +146,8 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
     """Climb to the maximum of the log density.
 
     The damping follows the gain ratio (Nielsen 1999, IMM-REP-1999-05): a step is taken only if the log density rises. After each,
-    fluxes and skies are solved for in closed form. The last step goes by the precision of the one before.
+    fluxes and skies are solved for in closed form. The last step goes by the precision of the one before. Where steps near the maximum
+    gain far less than expected, `polish` goes the rest of the way.
 
     Returns
     -------
@@ -158,12 +162,14 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
     ).to(z.device)
     history = [{"iteration": 0, "log_density": state.log_density, "chi2": state.chi2, "damping": damping, "step": 0.0, "accepted": True}]
     report(history[0])
+    slow = polished = 0
     reason, converged = f"no convergence in {max_iterations} iterations", False
     for iteration in range(1, max_iterations + 1):
         gain = decrement(state)
         if gain < DECREMENT:
             converged, reason = True, f"the expected gain of another step is {max(gain, 0.0):.1e} in log density"
             break
+        before = state.log_density
         near = chord(scene, state, prior) if gain < CHORD else None
         if near is not None:
             step, state, accepted = near.z - state.z, near, True
@@ -181,6 +187,11 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
                 damping, growth = max(damping * max(1 / 3, 1 - (2 * min(max(ratio, -1.0), 1.0) - 1) ** 3), 1e-12), 2.0
             else:
                 damping, growth = damping * growth, growth * 2
+        slow = slow + 1 if state.log_density - before < CREEP * gain else 0
+        if slow > 1 and gain < NEAR and polished < POLISH:
+            polished, slow = polished + 1, 0
+            if (higher := polish(scene, state, prior)) is not None:
+                step, state, accepted, damping, growth = higher - state.z, linearise(scene, higher, prior), True, 1e-3, 2.0
         size = float((step.abs() * torch.sqrt(torch.diagonal(state.precision).clamp(min=0))).max())
         history.append(
             {"iteration": iteration, "log_density": state.log_density, "chi2": state.chi2, "damping": damping, "step": size, "accepted": accepted}

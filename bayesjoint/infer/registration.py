@@ -50,8 +50,9 @@ def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[
             move[place, 2] = 0.4 * np.log(10) * linear.full[place]
         moves.append(move)
     known = [float(np.trace(m[:, :2].T @ h.numpy(force=True) @ m[:, :2])) for m, (_, h) in zip(moves, linear.parts, strict=True)]
-    first = int(np.argmax(known))
     own = {im.name: [any(isinstance(c, kind) and c.sees(im) for c in scene.components) for kind in (Shift, Zeropoint)] for im in images}
+    still = [k for k, im in enumerate(images) if not own[im.name][0]]  # an image that the fit shifts is no anchor
+    first = max(still or range(len(images)), key=lambda k: known[k])
     slope = linear.slope.numpy(force=True)
     columns: list[tuple[int, int]] = []  # image, and which of its three
     for i, im in enumerate(images):

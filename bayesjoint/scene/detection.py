@@ -20,7 +20,7 @@ from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
 from bayesjoint.scene.scene import Scene
 from bayesjoint.scene.starts import Blob, placed_ellipse
-from bayesjoint.sky.components import Component, Point, Sky, Source
+from bayesjoint.sky.components import Component, Point, Shift, Sky, Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.galaxies import Sersic
 from bayesjoint.sky.groups import Group
@@ -52,6 +52,7 @@ def scene_from(
     threshold: float = 5.0,
     window: Any = "auto",
     positive: bool = True,
+    corrections: Sequence[Component] = (),
     **options: Any,
 ) -> Scene:
     """A scene with a group for each object that is found on the images together, or that a segmentation or a catalogue names.
@@ -83,6 +84,8 @@ def scene_from(
     positive : bool
         Fluxes have LogNormal priors, three e-folds wide, about twenty times a point's noise: sources that overlap cannot take what the other's
         model lacks. False leaves them real, with the default prior.
+    corrections : sequence of components
+        What joins the scene for the images' sake, such as `bj.Shift`: an object's place is then as uncertain as the image's that it was found on.
     **options
         For `Scene`: ``reference``, ``dtype``, ...
 
@@ -119,19 +122,21 @@ def scene_from(
     told = catalog is not None and "type" in (c.lower() for c in catalog.colnames)  # a catalogue's word stands
     for blob in found if points != "auto" and not told else ():
         blob.point = bool(points)
-    groups = [_group(k, blob, images, galaxy, window, faint if positive else None) for k, blob in enumerate(found, 1)]
+    loose = max((c.width for c in corrections if isinstance(c, Shift)), default=0.0)
+    groups = [_group(k, blob, images, galaxy, window, faint if positive else None, loose) for k, blob in enumerate(found, 1)]
     log.info("%d objects: %d points.", len(groups), sum(isinstance(g.members[0], Point) for g in groups))
-    return Scene([*groups, Sky() if sky is None else sky], images, reference=reference, **options)
+    return Scene([*groups, *corrections, Sky() if sky is None else sky], images, reference=reference, **options)
 
 
-def _group(k: int, blob: Blob, images: Sequence[Image], galaxy: type[Extended], window: Any, faint: float | None) -> Group:
+def _group(k: int, blob: Blob, images: Sequence[Image], galaxy: type[Extended], window: Any, faint: float | None, loose: float) -> Group:
     sharp = min(_fwhm(im) for im in images)
 
     def prior(kind: Any, middle: float, width: float) -> Any:
         return kind(torch.tensor(middle, dtype=torch.float64), torch.tensor(width, dtype=torch.float64))
 
     # a spread-out object is placed less well than a point
-    x, y = (prior(dist.Normal, v, PLACE * (sharp + (0.0 if blob.point else blob.size))) for v in (blob.x, blob.y))
+    width = float(np.hypot(PLACE * (sharp + (0.0 if blob.point else blob.size)), loose))
+    x, y = (prior(dist.Normal, v, width) for v in (blob.x, blob.y))
     flux = {} if faint is None else {"flux": prior(dist.LogNormal, np.log(faint), DECADES)}
     if blob.point:
         source: Source = Point("point", x=x, y=y, **flux)
