@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from astropy import units as u
+from pyro.infer.inspect import get_model_relations
 
 import bayesjoint as bj
 from bayesjoint.infer.targets import target_type
@@ -63,6 +64,15 @@ def test_slopes_of_what_follows_are_those_of_all_at_once(linked):
     n = len(scene.names)
     want = torch.autograd.functional.jacobian(lambda theta: scene.links.extend(torch.cat([theta, base[n:]])), base[:n])
     assert torch.allclose(scene.links.slopes(base), want, rtol=1e-12, atol=1e-12 * float(want.abs().max()))
+
+
+def test_pyro_draws_each_image_from_its_own_sites_alone(linked):
+    scene, _ = linked
+    relations = get_model_relations(scene.model, include_deterministic=True)["sample_sample"]
+    first, corrected = set(relations["image[g]"]), set(relations["image[i2]"])
+    assert "object.galaxy.flux[g]" in first and not {"object.galaxy.flux[i]", "shift.x[i2]", "sky.level[i2]"} & first
+    assert {"object.galaxy.flux[i]", "shift.x[i2]", "zeropoint.offset[i2]", "object.disc.flux.c1", "sky.level[i2]"} <= corrected
+    assert set(relations["object.galaxy.n[g]"]) == {"object.galaxy.n.c0", "object.galaxy.n.c1"}
 
 
 def test_with_fluxes_integrated_out_too(linked):

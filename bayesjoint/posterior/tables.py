@@ -69,6 +69,7 @@ def meta_table(
                 value, error = circular(x) if c["cyclic"] else (float(np.mean(x)), float(np.std(x)))
                 if best is not None:
                     value, error = best[c["site"]], errors[c["site"]]
+                    value = value % 180.0 if c["cyclic"] else value  # that of a link may lie beyond
             draws[key] = x
             put(row, key, value, error, c["unit"], c["doc"])
             if c["flux"]:

@@ -75,6 +75,11 @@ class ImageLikelihood:
         self.count = used.size
         self.const = -float(np.log(used).sum()) + noise.const * used.size
 
+    @property
+    def places(self) -> list[int]:
+        """Places of the full vector that the image depends on."""
+        return [*self.index.tolist(), *([] if self.scale is None else [self.scale])]
+
     def replanned(self, plans: Mapping[str, StampPlan]) -> ImageLikelihood:
         """The same likelihood, its model drawn by other plans."""
         new, old = copy.copy(self), self.renderer

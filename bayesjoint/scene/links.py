@@ -79,6 +79,13 @@ class Links:
             whole = self.extend(torch.cat([theta, base[self.sites :].detach()]))
             return torch.autograd.grad(whole, theta, grad)[0]
 
+    def feeds(self, count: int) -> list[set[int]]:
+        """For each place of the full vector, of which the first `count` are sites and constants, which of those it depends on."""
+        feeds: list[set[int]] = [{k} for k in range(count)]
+        for block in self.blocks:
+            feeds += [set().union(*(feeds[i] for i in block.inputs))] * block.count
+        return feeds
+
     def steady(self, count: int, wanted: Sequence[int], consumed: Sequence[int]) -> list[int]:
         """Those of the `wanted` sites that everything depends on through affine blocks alone, none of them in what is `consumed` otherwise.
 
@@ -89,13 +96,10 @@ class Links:
         consumed : sequence of int
             Places in the full vector on which images do not depend linearly.
         """
-        feeds: list[set[int]] = [{k} for k in range(count)]
-        bent: set[int] = set()
+        feeds, bent = self.feeds(count), set()
         for block in self.blocks:
-            union = set().union(*(feeds[i] for i in block.inputs))
             if not block.affine:
-                bent |= union
-            feeds += [union] * block.count
+                bent |= set().union(*(feeds[i] for i in block.inputs))
         for place in consumed:
             bent |= feeds[place]
         return [k for k in wanted if k not in bent]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyro
 import torch
+from pyro.ops.provenance import detach_provenance
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
@@ -200,16 +201,19 @@ class Scene:
     def model(self) -> None:
         """Pyro model: one sample site a parameter, and one observed site ``image[name]`` an image."""
         theta = [pyro.sample(s.name, p) for s, p in zip(self.layout.sites, self.chart.priors, strict=True)]
-        stacked = (
-            torch.stack([torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta])
-            if theta
-            else torch.zeros(0, dtype=self.dtype, device=self.device)
-        )
-        full = self.full(stacked)
+        theta = [torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta]
+        feeds = self.links.feeds(self.layout.count)
+
+        def full(places: Iterable[int]) -> torch.Tensor:
+            """The full vector, in which only what these places depend on leads back to the sites: `pyro.render_model` draws it so."""
+            own = set().union(*(feeds[i] for i in places))
+            seen = [v if k in own else detach_provenance(v.detach()) for k, v in enumerate(theta)]
+            return self.full(torch.stack(seen) if seen else torch.zeros(0, dtype=self.dtype, device=self.device))
+
         for name, place in self.layout.derived.items():
-            pyro.deterministic(name, full[place])
+            pyro.deterministic(name, full([place])[place])
         for term in self.likelihoods:
-            pyro.sample(f"image[{term.image.name}]", term.distribution(full), obs=term.raw)
+            pyro.sample(f"image[{term.image.name}]", term.distribution(full(term.places)), obs=term.raw)
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
         """Log likelihood + log prior + log |d values / d z|, with all constants; differentiable.
