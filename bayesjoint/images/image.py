@@ -214,6 +214,11 @@ class Image:
         """Image units per nJy (1 without a zeropoint: fluxes are then in image units)."""
         return 1.0 if self.zeropoint is None else 10 ** (0.4 * (self.zeropoint - AB_NJY))
 
+    def _repr_html_(self) -> str:
+        from bayesjoint.plots.pages import image_page
+
+        return image_page(self)
+
     def __repr__(self) -> str:
         zp = "" if self.zeropoint is None else f", zeropoint {self.zeropoint:g}"
         return f'<Image {self.name or self.band!r}: {self.shape[0]}x{self.shape[1]} px of {self.pixel_scale:.4g}", band {self.band!r}, {self.psf or "no PSF"}{zp}, {int(self.mask.sum())} px masked>'

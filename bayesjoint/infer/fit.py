@@ -201,7 +201,7 @@ class Fit:
         """Data, model and residual panels of every image; returns the figure."""
         from bayesjoint.plots.panels import panels
 
-        return panels(self.scene.images, self.model_images(), self.residuals())
+        return panels(self.scene.images, self.model_images(), self.residuals(), windows=self.scene)[0, 0].figure
 
     def save(self, path: Any) -> None:
         """Write the scene with the fit's values and covariance as YAML."""
@@ -220,6 +220,11 @@ class Fit:
                 "covariance": self.covariance.tolist(),
             },
         )
+
+    def _repr_html_(self) -> str:
+        from bayesjoint.plots.pages import fit_page
+
+        return fit_page(self)
 
     def __repr__(self) -> str:
         rows = [f"  {n:<24} {self.values[n]:>14.6g} +- {self.errors[n]:<10.3g} {self.scene.units[n]}" for n in self.names]

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
+
+from bayesjoint.plots.style import COLOURS, rounded
 
 if TYPE_CHECKING:
     from bayesjoint.posterior.posterior import Posterior
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["corner"]
 
 
-def corner(post: Posterior, parameters: list[str] | None = None, **options: Any) -> Any:
+def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool = True, **options: Any) -> Any:
     """Corner plot; returns the figure.
 
     Parameters
@@ -21,6 +24,8 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
         The draws.
     parameters : list of str, optional
         Sites, or parameters with all their bands (``"galaxy.flux"``). Default: all but the skies'.
+    priors : bool
+        Draw each site's prior density over its histogram, where the posterior has its scene.
     **options
         For `corner.corner`; ``truths`` may be a mapping by site.
     """
@@ -66,17 +71,35 @@ def corner(post: Posterior, parameters: list[str] | None = None, **options: Any)
         raise ValueError(f"A corner plot needs draws that vary, and those of {[c for c, s in zip(chosen, spread, strict=True) if not s]} do not.")
     defaults = {
         "labels": labels,
-        "show_titles": True,
         "quantiles": [0.16, 0.5, 0.84],
-        "titles": chosen,
-        "title_fmt": ".4g",
+        "hist_kwargs": {"density": True},
         "labelpad": 0.14,
         "use_math_text": True,
         "smooth": 0.8,
         "plot_contours": len(data) >= 500,
         "label_kwargs": {"fontsize": 9},
-        "title_kwargs": {"fontsize": 8},
         "max_n_ticks": 3,
         "truths": truths,
     }
-    return package.corner(data, fig=fig, **{**defaults, **options})
+    fig = package.corner(data, fig=fig, **{**defaults, **options})
+    width, height = fig.get_size_inches()
+    fig.subplots_adjust(left=1.0 / width, bottom=1.0 / height, right=1 - 0.1 / width, top=1 - 0.5 / height)  # room for the labels, in inches
+    diagonal = np.array(fig.axes).reshape(len(chosen), len(chosen)).diagonal()
+    # in words of our own: corner's titles of large fluxes run into one another
+    for ax, n, x in zip(diagonal, chosen, data.T, strict=True):
+        ax.set_title(f"{n}\n{rounded(float(x.mean()), float(x.std()))}", fontsize=7.5)
+    if priors and post.scene is not None:
+        for ax, n in zip(diagonal, chosen, strict=True):
+            _prior(ax, next(p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True) if s.name == n))
+    return fig
+
+
+def _prior(ax: Any, prior: Any) -> None:
+    """The density of a prior over a histogram's range, where it can be seen there."""
+    x = np.linspace(*ax.get_xlim(), 200)
+    values = torch.as_tensor(x, dtype=torch.float64)
+    inside = prior.support.check(values)
+    if not bool(inside.any()):
+        return
+    density = np.where(inside.numpy(), torch.exp(prior.log_prob(torch.where(inside, values, values[inside][0]))).numpy(), np.nan)
+    ax.plot(x, density, color=COLOURS[4], lw=1.2)

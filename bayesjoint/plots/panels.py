@@ -1,4 +1,4 @@
-"""Panels: data, model and residuals of every image, side by side."""
+"""Panels: data, model and residuals of every image, side by side; and the components of one image, one by one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.plots.image import image
+from bayesjoint.plots.style import new_axes, stretch
+from bayesjoint.plots.subject import Subject
+
 if TYPE_CHECKING:
     from bayesjoint.images import Image
+    from bayesjoint.infer.fit import Fit
+    from bayesjoint.posterior.posterior import Posterior
+    from bayesjoint.scene.scene import Scene
 
-__all__ = ["panels"]
+__all__ = ["components", "panels"]
 
 
-def panels(images: Sequence[Image], models: Mapping[str, np.ndarray], residuals: Mapping[str, np.ndarray]) -> Any:
-    """Draw one row an image: data and model on a common asinh scale in image units, and residuals in units of sigma.
+def panels(
+    images: Sequence[Image],
+    models: Mapping[str, np.ndarray],
+    residuals: Mapping[str, np.ndarray],
+    axes: Any = None,
+    *,
+    scale: str = "asinh",
+    windows: Scene | None = None,
+) -> np.ndarray:
+    """Draw one row an image: data and model on a common scale, and residuals in units of sigma.
 
     Parameters
     ----------
@@ -22,47 +37,62 @@ def panels(images: Sequence[Image], models: Mapping[str, np.ndarray], residuals:
         The images.
     models, residuals : mapping from image name to ndarray (ny, nx)
         Models in image units; (data - model) / sigma.
+    axes : array of Axes, shape (images, 3), optional
+        Where to draw; default, a figure of its own.
+    scale : {"asinh", "mag"}
+        Of data and model; see `bayesjoint.plots.image`.
+    windows : Scene, optional
+        Whose sources' windows to draw on the data.
 
     Returns
     -------
-    `~matplotlib.figure.Figure`
-        Made without pyplot's global state; masked pixels are grey.
+    ndarray of Axes, shape (images, 3)
+        Masked pixels are grey.
     """
-    from astropy.visualization import AsinhStretch, ImageNormalize
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
-    rows = len(images)
-    fig = Figure(figsize=(11.5, 3.4 * rows), layout="constrained")
-    axes = fig.subplots(rows, 3, squeeze=False)
-    light, signed = colormaps["cividis"].with_extremes(bad="0.6"), colormaps["RdBu_r"].with_extremes(bad="0.6")
+    axes = new_axes(len(images), 3, (4.0, 3.4)) if axes is None else np.asarray(axes).reshape(len(images), 3)
     for row, im in zip(axes, images, strict=True):
-        noise = im.typical_sigma
-        top = float(np.nanpercentile(im.data[im.valid], 99.8))
-        norm = ImageNormalize(
-            vmin=-3 * noise, vmax=max(top, 5 * noise), stretch=AsinhStretch(a=min(0.5, max(0.005, 3 * noise / max(top, 5 * noise))))
-        )
-        ny, nx = im.shape
-        s = im.pixel_scale
-        extent = (-nx * s / 2, nx * s / 2, -ny * s / 2, ny * s / 2)
-        for ax, picture, title in ((row[0], im.data, f"{im.name}: data"), (row[1], models[im.name], "model")):
-            shown = ax.imshow(
-                np.ma.array(picture, mask=im.mask) if title != "model" else picture,
-                origin="lower",
-                norm=norm,
-                cmap=light,
-                extent=extent,
-                interpolation="nearest",
-            )
-            ax.set_title(title)
-            fig.colorbar(shown, ax=ax, label="image units per pixel", fraction=0.046)
-        shown = row[2].imshow(
-            np.ma.array(residuals[im.name], mask=im.mask), origin="lower", vmin=-5, vmax=5, cmap=signed, extent=extent, interpolation="nearest"
-        )
+        norm = stretch(im) if scale == "asinh" else None
+        image(im, row[0], scale=scale, norm=norm, windows=windows, title=f"{im.name}: data")
+        image(im, row[1], models[im.name], scale=scale, norm=norm, marks=False, title="model")
         chi2 = float((residuals[im.name][im.valid] ** 2).mean())
-        row[2].set_title(f"(data - model) / σ, mean square {chi2:.3f}")
-        fig.colorbar(shown, ax=row[2], label="σ", fraction=0.046)
-        for ax in row:
-            ax.set_xlabel("along the image's x (arcsec)")
-        row[0].set_ylabel("along the image's y (arcsec)")
-    return fig
+        image(im, row[2], residuals[im.name], scale="sigma", marks=False, title=f"(data - model) / σ, mean square {chi2:.3f}")
+        for ax in row[1:]:
+            ax.set_ylabel("")
+    return axes
+
+
+def components(of: Fit | Posterior, name: str | None = None, axes: Any = None, *, scale: str = "asinh") -> np.ndarray:
+    """Each source's light alone in one image, through its PSF, beside the data.
+
+    Parameters
+    ----------
+    of : Fit or Posterior
+        At its maximum, or mean.
+    name : str, optional
+        Of the image; default, the first.
+    axes : array of Axes, optional
+        As many as sources, and one for the data; default, a figure of its own.
+    scale : {"asinh", "mag"}
+        See `bayesjoint.plots.image`.
+
+    Returns
+    -------
+    ndarray of Axes, shape (sources + 1,)
+    """
+    subject = Subject.of(of)
+    scene = subject.need_scene()
+    im = scene.images[0] if name is None else subject.image(name)
+    parts = scene.render_components(subject.values)[im.name]
+    sources = [k for k in parts if not any(s["name"] == k and s["sky"] for s in subject.meta["sources"])]
+    if axes is None:
+        columns = min(4, len(sources) + 1)
+        rows = -(-(len(sources) + 1) // columns)
+        axes = new_axes(rows, columns, (3.9, 3.3)).ravel()
+        for ax in axes[len(sources) + 1 :]:
+            ax.set_axis_off()
+    axes = np.asarray(axes).ravel()[: len(sources) + 1]
+    norm = stretch(im) if scale == "asinh" else None
+    image(im, axes[0], scale=scale, norm=norm, title=f"{im.name}: data")
+    for ax, k in zip(axes[1:], sources, strict=True):
+        image(im, ax, parts[k], scale=scale, norm=norm, marks=False, title=k)
+    return axes

@@ -307,12 +307,17 @@ class Posterior:
             raise ValueError(
                 "A posterior loaded from a file has no images to plot: load the scene with bj.Scene.load(path, images) and set post.scene."
             )
-        return panels(self.scene.images, self.scene.render(self.middle), self.scene.residuals(self.middle))
+        return panels(self.scene.images, self.scene.render(self.middle), self.scene.residuals(self.middle), windows=self.scene)[0, 0].figure
 
     def save(self, path: Any) -> None:
         """Write the posterior as netCDF, for `bayesjoint.load`, ArviZ and xarray."""
         attrs = {"bayesjoint": "posterior", "version": 1, "meta": json.dumps(self.meta), "info": json.dumps(_plain(self.info))}
         seam.save_groups({k: v.assign_attrs(attrs) if k == "posterior" else v for k, v in self._groups.items()}, path)
+
+    def _repr_html_(self) -> str:
+        from bayesjoint.plots.pages import posterior_page
+
+        return posterior_page(self)
 
     def __repr__(self) -> str:
         c, d, n = self.theta.shape

@@ -47,7 +47,7 @@ class ImageLikelihood:
         self.image, self.frame, self.plans, self.noise = image, frame, dict(plans), noise
         seen = [c for c in components if c.sees(image)]
         self.sources = sources = [c for c in seen if isinstance(c, Source)]
-        skies = [c for c in seen if isinstance(c, Sky)]
+        self.skies = skies = [c for c in seen if isinstance(c, Sky)]
         self.renderer = Renderer(image, frame, [(s, plans[s.name]) for s in sources], dtype, device)
         index, self.lengths = as_local([layout.local(c, image) for c in (*sources, *skies)])
         self.n_sources = len(sources)
@@ -94,6 +94,18 @@ class ImageLikelihood:
     def model(self, full: torch.Tensor) -> torch.Tensor:
         """Model in image units, shape (ny, nx), with its graph."""
         return self.renderer.image(*self._split(full)) * self.unit
+
+    @torch.no_grad()
+    def parts(self, full: torch.Tensor) -> dict[str, torch.Tensor]:
+        """What each source, and each sky, adds to `model`: by component, shape (ny, nx)."""
+        local, skies = self._split(full)
+        out = {c.name: torch.zeros_like(self.data) for c in (*self.sources, *self.skies)}
+        owners = [c.name for c in self.sources] + [c.name for c, v in zip(self.skies, skies, strict=True) for _ in v]
+        amplitudes = torch.cat([*(v[-1:] for v in local), *skies]) * self.unit
+        for block in self.renderer.units(local, skies, torch.ones_like(self.data), slopes=False)[0]:
+            for k, values in zip(block.rows, block.values, strict=True):
+                out[owners[k]][block.where] += amplitudes[k] * values
+        return out
 
     def weighted(self, full: torch.Tensor) -> torch.Tensor:
         """1 / sigma of each pixel in units of the image's median sigma, 0 where masked; sigma times its `NoiseScale`."""

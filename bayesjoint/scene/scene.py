@@ -242,6 +242,11 @@ class Scene:
         return self.chart.log_prior(z, theta, t)
 
     # -- images of values ---------------------------------------------------------------------------------------------
+    def render_components(self, values: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
+        """What each component adds to the model of each image, at values by site: by image and component, in image units; they sum to `render`."""
+        full = self.full(self.vector(values))
+        return {t.image.name: {k: v.cpu().numpy().astype(float) for k, v in t.parts(full).items()} for t in self.likelihoods}
+
     @torch.no_grad()
     def render(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Model of each image at values by site, in image units."""

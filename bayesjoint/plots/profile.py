@@ -1,0 +1,126 @@
+"""Profile: a source's light by radius, measured on the pixels and as the model has it, band by band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bayesjoint.plots.style import by_band, new_axes
+from bayesjoint.plots.subject import Subject
+
+if TYPE_CHECKING:
+    from bayesjoint.images import Image
+    from bayesjoint.infer.fit import Fit
+    from bayesjoint.posterior.posterior import Posterior
+    from bayesjoint.scene.scene import Scene
+
+__all__ = ["profile"]
+
+RINGS, FAINTEST = 24, 2.0
+"""Rings at most, and their signal-to-noise below which an upper limit (of as many sigma) stands for a point."""
+
+
+def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequence[str] | None = None, draws: int = 40) -> Any:
+    """Surface brightness of a source against radius, in each image.
+
+    Points are means over elliptical rings (of the source's own axis ratio and angle) of the data less all else that the model has there, with their
+    errors by the pixels' noise; triangles are upper limits of 2 sigma where the ring holds less. Lines are the model's means over the same
+    rings and pixels, through the image's PSF, and bands hold 68 % of the draws.
+
+    Parameters
+    ----------
+    of : Fit or Posterior
+        Bands are of its draws (a fit's: of its Gaussian).
+    source : str
+        Its name.
+    ax : matplotlib Axes, optional
+        Where to draw; default, a figure of its own.
+    images : sequence of str, optional
+        Default, all that the source is seen in; at most ten are legible.
+    draws : int
+        For the bands.
+
+    Returns
+    -------
+    matplotlib Axes
+        Radius in arcsec along the major axis; mag/arcsec², or image units/arcsec² where an image has no zeropoint.
+
+    Raises
+    ------
+    ValueError
+        For an unknown source or image, or a posterior without its scene.
+    """
+    subject = Subject.of(of)
+    scene = subject.need_scene()
+    subject.source(source)
+    component = next(c for c in scene.components if c.name == source)
+    shown = [im for im in scene.images if component.sees(im)] if images is None else [subject.image(n) for n in images]
+    ax = new_axes()[0, 0] if ax is None else ax
+    magnitudes = all(im.zeropoint is not None for im in shown)
+    colours = by_band(im.name for im in shown)
+    some = [scene.render_components(v) for v in subject.some(draws)]
+    here = scene.render_components(subject.values)
+    for im in shown:
+        parts = here[im.name]
+        rest = sum(v for k, v in parts.items() if k != source)
+        radius, rings = _rings(scene, subject.values, im, component, source)
+        data, noise = _means(rings, np.where(im.valid, im.data - rest, np.nan), im.sigma)
+        model = _means(rings, np.where(im.valid, parts[source], np.nan), im.sigma)[0]
+        band = np.quantile([_means(rings, np.where(im.valid, s[im.name][source], np.nan), im.sigma)[0] for s in some], [0.16, 0.84], axis=0)
+        area, colour = im.pixel_scale**2, colours[im.name]
+
+        def bright(x: np.ndarray, im: Image = im, area: float = area) -> np.ndarray:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                return np.where(x > 0, im.zeropoint - 2.5 * np.log10(x / area), np.nan) if magnitudes else x / area
+
+        seen = data > FAINTEST * noise
+        low, high = bright(data - noise), bright(data + noise)
+        error = np.abs(np.array([bright(data) - high, np.where(np.isfinite(low), low, bright(data) + 2) - bright(data)]))
+        error = error if magnitudes else np.array([noise, noise]) / area
+        ax.errorbar(radius[seen], bright(data)[seen], error[:, seen], fmt="o", ms=3.5, color=colour, lw=1, label=im.name)
+        ax.plot(radius[~seen], bright(np.maximum(data, 0) + FAINTEST * noise)[~seen], "v", ms=4, mfc="none", color=colour)
+        ax.plot(radius, bright(model), color=colour, lw=1.2)
+        ax.fill_between(radius, *bright(band), color=colour, alpha=0.3, lw=0)
+    ax.set_xscale("log")
+    ax.set_xlabel("radius along the major axis (arcsec)")
+    if magnitudes:
+        ax.set_ylabel("surface brightness (mag / arcsec²)")
+        ax.invert_yaxis()
+    else:
+        ax.set_yscale("log")
+        ax.set_ylabel("surface brightness (image units / arcsec²)")
+    ax.set_title(source)
+    ax.legend(fontsize=8)
+    return ax
+
+
+def _rings(scene: Scene, values: dict[str, float], im: Image, component: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean radius of each ring, and which ring each pixel lies in (-1: none)."""
+
+    def value(name: str, otherwise: float) -> float:
+        return scene.value(component, name, im, values) if any(s.name == name for s in component.specs) else otherwise
+
+    j, i = np.indices(im.shape)
+    x, y = scene.frame.to_sky(im.placement, i, j)
+    x, y, pa = x - value("x", 0.0), y - value("y", 0.0), np.radians(value("pa", 0.0))
+    blurred = max((im.psf.fwhm if im.psf is not None else 1.0) * im.pixel_scale, im.pixel_scale)
+    size = value("r_eff", blurred)
+    q = float(np.clip(np.hypot(value("q", 1.0) * size, blurred / 2) / np.hypot(size, blurred / 2), 0.05, 1.0))  # as the PSF leaves it
+    r = np.hypot(x * np.sin(pa) + y * np.cos(pa), (x * np.cos(pa) - y * np.sin(pa)) / q)
+    top = min(float(r.max()), 8 * np.hypot(size, blurred))
+    edges = np.geomspace(0.7 * im.pixel_scale, top, max(4, min(RINGS, int(top / (0.7 * im.pixel_scale)))))
+    ring = np.searchsorted(np.concatenate([[0.0], edges]), r, side="right") - 1
+    ring = np.where((ring < len(edges)) & im.valid, ring, -1)
+    kept = [k for k in range(len(edges)) if (ring == k).any()]
+    number = np.full(len(edges) + 1, -1)
+    number[kept] = np.arange(len(kept))
+    return np.array([r[ring == k].mean() for k in kept]), number[ring]
+
+
+def _means(rings: np.ndarray, light: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the light over each ring, and its error."""
+    inside = (rings >= 0) & np.isfinite(light)
+    count = np.bincount(rings[inside])
+    return np.bincount(rings[inside], light[inside]) / count, np.sqrt(np.bincount(rings[inside], sigma[inside] ** 2)) / count
