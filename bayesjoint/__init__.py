@@ -45,27 +45,39 @@ from bayesjoint.sky import (
 )
 
 if TYPE_CHECKING:
-    from bayesjoint import calibrate
+    from bayesjoint import calibrate, plots
     from bayesjoint.posterior import Posterior, compare, load
+    from bayesjoint.references import citations
     from bayesjoint.scene.detection import scene_from
 
 __all__ = [
     "PSF", "Above", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Function", "Gaussian",
     "GaussianRing", "Group", "Image", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Polynomial", "Posterior",
     "Scene", "Sersic", "Shape", "Shift", "Sky", "Spiral", "Spline", "Superellipse", "Truncation", "Warp", "WavelengthSpline", "Zeropoint",
-    "calibrate", "compare", "load", "noise", "scene_from", "start",
+    "calibrate", "citations", "compare", "load", "noise", "plots", "scene_from", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
-_LATER = {"calibrate": "calibrate", "Posterior": "posterior", "compare": "posterior", "load": "posterior", "scene_from": "scene.detection"}
+_LATER = {
+    "calibrate": "calibrate",
+    "citations": "references",
+    "plots": "plots",
+    "Posterior": "posterior",
+    "compare": "posterior",
+    "load": "posterior",
+    "scene_from": "scene.detection",
+}
 """What is imported at its first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
+
+
+_ROOMS = ("calibrate", "plots")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     room = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    return room if name == _LATER[name] else getattr(room, name)
+    return room if name in _ROOMS else getattr(room, name)
 
 
 def __dir__() -> list[str]:

@@ -1,10 +1,12 @@
-"""Command line: ``bayesjoint demo`` and ``bayesjoint fit A.fits B.fits ...``."""
+"""Command line: ``bayesjoint demo``, ``bayesjoint fit A.fits B.fits ...``, ``bayesjoint report RUN/``, ``bayesjoint info A.fits``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import pathlib
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -31,6 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (2 for bad input, with one sentence on standard error)."""
     parser = _parser()
     options = parser.parse_args(argv)
+    options.arguments = None if argv is None else list(argv)
     logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="%(message)s")
     try:
         return options.run(options)
@@ -67,6 +70,26 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
     fit.add_argument("--out", type=pathlib.Path, default=pathlib.Path("run"), help="folder of the results (default run/)")
     fit.set_defaults(run=_fit)
+
+    page = commands.add_parser(
+        "report",
+        help="one HTML page of a run",
+        description="Write RUN/report.html, one page that needs nothing else: verdicts, parameters, pictures, how to do it again, what to cite.",
+    )
+    page.add_argument("folder", type=pathlib.Path, metavar="RUN", help="what demo or fit wrote; the images are to be where they were")
+    page.add_argument("--out", type=pathlib.Path, help="where to write it (default RUN/report.html)")
+    page.add_argument("--quiet", action="store_true", help="no warnings, no words")
+    page.set_defaults(run=_report)
+
+    info = commands.add_parser(
+        "info",
+        help="what a FITS file is taken for",
+        description="Say what a FITS file is taken for: shape, scale, noise, mask, PSF, zeropoint; what is missing is said as in a fit.",
+    )
+    info.add_argument("files", nargs="+", metavar="FILE.fits", help="images")
+    info.add_argument("--json", action="store_true", help="as JSON, for scripts")
+    info.add_argument("--quiet", action="store_true", help="no warnings")
+    info.set_defaults(run=_info)
     return parser
 
 
@@ -118,8 +141,6 @@ def components(model: str) -> list[Any]:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from bayesjoint.images import Image
-
     bands = None if options.bands is None else [b.strip() for b in options.bands.split(",")]
     if bands is not None and len(bands) != len(options.files):
         raise ValueError(f"--bands is to name one band a file, {len(options.files)} of them, and {len(bands)} came.")
@@ -132,18 +153,26 @@ def _fit(options: argparse.Namespace) -> int:
         overrides["pixel_scale"] = options.pixel_scale
     if options.estimate_noise:
         overrides["variance"] = "estimate"
-    parts, images = components(options.model), []
-    for k, path in enumerate(options.files):
+    parts, read = components(options.model), {"files": options.files, "bands": bands, "overrides": overrides}
+    return _run(parts, _images(**read), options, read)
+
+
+def _images(files: list[str], bands: list[str] | None, overrides: dict[str, Any]) -> list[Any]:
+    """Images of files, of different names."""
+    from bayesjoint.images import Image
+
+    images = []
+    for k, path in enumerate(files):
         own = {} if bands is None else {"band": bands[k]}
         try:
             images.append(Image.read(path, **overrides, **own))
         except ValueError as e:
             raise ValueError(f"{path}: {e}") from e
     names = [im.name for im in images]
-    for k, path in enumerate(options.files):
-        if names.count(names[k]) > 1 and len(set(options.files)) == len(options.files):  # one name in different folders
+    for k, path in enumerate(files):
+        if names.count(names[k]) > 1 and len(set(files)) == len(files):  # one name in different folders
             images[k] = images[k].replace(name=f"{pathlib.Path(path).resolve().parent.name}_{names[k]}")
-    return _run(parts, images, options)
+    return images
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -153,13 +182,66 @@ def _demo(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     for im in images:
         im.write(options.out / f"{im.name}.fits", overwrite=True)
-    status = _run(components("sersic+sky"), images, options, truth)
+    files = [str(options.out / f"{im.name}.fits") for im in images]
+    status = _run(components("sersic+sky"), images, options, {"files": files, "bands": None, "overrides": {}}, truth)
     if not options.quiet:
-        print(f"The same from these files:  bayesjoint fit {' '.join(str(options.out / f'{im.name}.fits') for im in images)} --out run/")
+        print(f"The same from these files:  bayesjoint fit {' '.join(files)} --out run/")
+        print(f"One page of it all:         bayesjoint report {options.out}/")
     return status
 
 
-def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, truth: dict[str, float] | None = None) -> int:
+def _report(options: argparse.Namespace) -> int:
+    import yaml
+
+    from bayesjoint.posterior import load
+    from bayesjoint.report import report
+    from bayesjoint.scene import Scene
+
+    made, saved = (options.folder / n for n in ("run.yaml", "scene.yaml"))
+    if not (made.is_file() and saved.is_file()):
+        raise ValueError(f"{options.folder} is to be a folder that bayesjoint fit or demo wrote, and it holds no {made.name} and {saved.name}.")
+    run = yaml.safe_load(made.read_text())
+    if not isinstance(run, dict) or not {"files", "bands", "overrides", "command"} <= run.keys():
+        raise ValueError(f"{made} is not what bayesjoint fit wrote there: run it again.")
+    scene = Scene.load(saved, _images(run["files"], run["bands"], run["overrides"]))
+    best = scene.fit(start=yaml.safe_load(saved.read_text())["values"], progress=False)
+    post = None
+    if (options.folder / "posterior.nc").is_file():
+        post = load(options.folder / "posterior.nc")
+        post.scene = best.scene
+    out = options.out or options.folder / "report.html"
+    report(post or best, out, fit=best, command=run["command"])
+    if not options.quiet:
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB.")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    found = []
+    for path, im in zip(options.files, _images(options.files, None, {}), strict=True):
+        middle = im.placement.sky_middle
+        found.append(
+            {
+                "file": path, "name": im.name, "band": im.band, "shape": list(im.shape), "pixel_scale_arcsec": im.pixel_scale,
+                "ra_deg": None if middle is None else float(middle.ra.deg), "dec_deg": None if middle is None else float(middle.dec.deg),
+                "zeropoint_ab": im.zeropoint, "psf_fwhm_arcsec": None if im.psf is None else im.psf.fwhm * im.pixel_scale,
+                "sigma": im.typical_sigma, "masked": int(im.mask.sum()), "epoch_mjd": im.epoch, "gain": im.gain,
+            }
+        )  # fmt: skip
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for one in found:
+        print(one.pop("file"))
+        for key, value in one.items():
+            shown = f"{value:.6g}" if isinstance(value, float) else value
+            print(f"  {key:<20} {'not known' if value is None else shown}")
+    return 0
+
+
+def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, read: dict[str, Any], truth: dict[str, float] | None = None) -> int:
+    import yaml
+
     from bayesjoint.scene import Scene
 
     out, loud = options.out, not options.quiet
@@ -174,6 +256,12 @@ def _run(parts: list[Any], images: list[Any], options: argparse.Namespace, truth
     scene = Scene(parts, images)
     best = scene.fit(progress=progress)
     best.save(out / "scene.yaml")
+    again = {
+        "command": shlex.join(["bayesjoint", *(options.arguments or sys.argv[1:])]),
+        **read,
+        "files": [str(pathlib.Path(f).resolve()) for f in read["files"]],
+    }
+    (out / "run.yaml").write_text(yaml.safe_dump(again, sort_keys=False))
     _savefig(best.plot(), out / "residuals.png")
     if loud:
         print(best)
@@ -203,7 +291,9 @@ def _savefig(figure: Any, path: pathlib.Path) -> None:
 
 
 def _listing(out: pathlib.Path) -> str:
-    return f"{out}/ holds " + ", ".join(n for n in ("table.ecsv", "posterior.nc", "scene.yaml", "residuals.png", "corner.png") if (out / n).exists())
+    return f"{out}/ holds " + ", ".join(
+        n for n in ("table.ecsv", "posterior.nc", "scene.yaml", "run.yaml", "residuals.png", "corner.png") if (out / n).exists()
+    )
 
 
 if __name__ == "__main__":

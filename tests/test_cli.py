@@ -1,5 +1,6 @@
 """The command line: results, and one sentence on bad input."""
 
+import json
 import subprocess
 import sys
 
@@ -27,13 +28,26 @@ def test_fit_writes_what_it_promises(files, tmp_path, capsys, sampler, model):
     assert main(["fit", *files, "--model", model, "--sampler", sampler, "--draws", "60", "--warmup", "30", "--chains", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "galaxy.r_eff" in printed and "Converged" in printed
-    wanted = {"table.ecsv", "scene.yaml", "residuals.png"} | ({"posterior.nc", "corner.png"} if sampler != "none" else set())
-    assert wanted == {p.name for p in out.iterdir()} and all(p.stat().st_size > 500 for p in out.iterdir())
+    wanted = {"table.ecsv", "scene.yaml", "run.yaml", "residuals.png"} | ({"posterior.nc", "corner.png"} if sampler != "none" else set())
+    assert wanted == {p.name for p in out.iterdir()} and all(p.stat().st_size > 100 for p in out.iterdir())
     assert QTable.read(out / "table.ecsv")["flux_g"][0].value > 0
     scene = bj.Scene.load(out / "scene.yaml", images=[bj.Image.read(f) for f in files])
     assert "galaxy.n" in scene.names
     if sampler != "none":
         assert bj.load(out / "posterior.nc").theta.shape[1] == 60
+    assert main(["report", str(out)]) == 0
+    page = (out / "report.html").read_text()
+    assert all(n in page for n in scene.names) and f"bayesjoint fit {files[0]}" in page
+
+
+def test_info_says_what_a_file_is_taken_for(files, capsys):
+    assert main(["info", *files, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    images = [bj.Image.read(f) for f in files]
+    assert [f["shape"] for f in found] == [list(im.shape) for im in images] and found[0]["zeropoint_ab"] == images[0].zeropoint
+    assert found[1]["psf_fwhm_arcsec"] == pytest.approx(images[1].psf.fwhm * images[1].pixel_scale)
+    assert main(["info", files[0]]) == 0
+    assert "pixel_scale_arcsec" in capsys.readouterr().out
 
 
 BAD = {
@@ -44,6 +58,7 @@ BAD = {
     "unknown model": (lambda d, f: ["fit", *f, "--model", "spiral"], "sersic"),
     "bands": (lambda d, f: ["fit", *f, "--bands", "g"], "--bands"),
     "same file twice": (lambda d, f: ["fit", f[0], f[0]], "Two images are named"),
+    "no run": (lambda d, f: ["report", str(d)], "holds no run.yaml"),
     "draws": (lambda d, f: ["fit", *f, "--draws", "0", "--sampler", "laplace"], "draws"),
 }
 

@@ -203,6 +203,12 @@ class Fit:
 
         return panels(self.scene.images, self.model_images(), self.residuals(), windows=self.scene)[0, 0].figure
 
+    def report(self, path: Any, *, command: str | None = None) -> None:
+        """Write one self-contained HTML page of all that there is to say (`command`: what made it); see `bayesjoint.report.report`."""
+        from bayesjoint.report import report
+
+        report(self, path, command=command)
+
     def save(self, path: Any) -> None:
         """Write the scene with the fit's values and covariance as YAML."""
         from bayesjoint.scene.saving import save

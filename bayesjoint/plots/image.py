@@ -69,6 +69,8 @@ def image(
         raise ValueError(f"scale is to be 'asinh', 'mag' or 'sigma', and {scale!r} came.")
     if data is not None and np.shape(data) != im.shape:
         raise ValueError(f"The pixels to be shown in place of {im.name}'s are to be of its shape {im.shape}, and {np.shape(data)} came.")
+    from matplotlib.ticker import AsinhLocator
+
     if ax is None:
         ax = _sky_axes(im) if sky else new_axes()[0, 0]
     shown = np.ma.array(im.data, mask=im.mask) if data is None else np.ma.array(data, mask=im.mask if scale == "sigma" else False)
@@ -93,6 +95,9 @@ def image(
 
     if colorbar:
         bar = ax.figure.colorbar(drawn, ax=ax, label=label, fraction=0.046)
+        if scale == "asinh":
+            bar.locator = AsinhLocator(max(3 * im.typical_sigma, 1e-300), numticks=6)
+            bar.update_ticks()
         if scale == "mag":
             bar.ax.invert_yaxis()
     if marks:

@@ -34,7 +34,7 @@ def new_axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.2, 
     """Axes of a figure of their own, shape (rows, columns); `size` in inches of each."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained").subplots(rows, columns, squeeze=False, **options)
+    return Figure(figsize=(size[0] * columns, size[1] * rows), layout="compressed").subplots(rows, columns, squeeze=False, **options)
 
 
 def stretch(im: Image, data: np.ndarray | None = None) -> Any:

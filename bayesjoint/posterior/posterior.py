@@ -309,6 +309,22 @@ class Posterior:
             )
         return panels(self.scene.images, self.scene.render(self.middle), self.scene.residuals(self.middle), windows=self.scene)[0, 0].figure
 
+    def report(self, path: Any, *, fit: Any = None, command: str | None = None) -> None:
+        """Write one self-contained HTML page of all that there is to say; see `bayesjoint.report.report`.
+
+        Parameters
+        ----------
+        path : path
+            Where to write it.
+        fit : Fit, optional
+            That the posterior was drawn from.
+        command : str, optional
+            What made it.
+        """
+        from bayesjoint.report import report
+
+        report(self, path, fit=fit, command=command)
+
     def save(self, path: Any) -> None:
         """Write the posterior as netCDF, for `bayesjoint.load`, ArviZ and xarray."""
         attrs = {"bayesjoint": "posterior", "version": 1, "meta": json.dumps(self.meta), "info": json.dumps(_plain(self.info))}
