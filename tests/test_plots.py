@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 import bayesjoint as bj
 from bayesjoint import plots
-from bayesjoint.plots.style import rounded, surface_brightness
+from bayesjoint.plots.style import surface_brightness
+from bayesjoint.posterior.words import rounded
 
 
 @pytest.fixture(scope="module")

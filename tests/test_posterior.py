@@ -52,10 +52,63 @@ def test_summary_and_table(post, best):
         assert t["mag_g_err"][0].value == pytest.approx(1.0857 * (t["flux_g_err"][0] / t["flux_g"][0]).value, rel=0.2)
 
 
-def test_table_goes_to_ecsv_and_back(post, tmp_path):
-    post.table().write(tmp_path / "t.ecsv")
-    back = QTable.read(tmp_path / "t.ecsv")
-    assert back["flux_g"].unit == u.nJy and back["flux_g"].info.description
+def test_derived_quantities_are_those_of_every_draw(post, best):
+    """Colour and surface brightness with all their correlations; quantiles; at the fit's own values."""
+    t = post.table(quantiles=[0.16, 0.84])
+    g, i, r, q = (post.draws(f"galaxy.{k}") for k in ("flux[g]", "flux[i]", "r_eff", "q"))
+    colour, mu = -2.5 * np.log10(g / i), 31.4 - 2.5 * np.log10(g) + 2.5 * np.log10(2 * np.pi * q * r**2)
+    assert t["color_g_i_err"][0].value == pytest.approx(colour.std(), rel=1e-6) and t["mu_eff_g_err"][0].value == pytest.approx(mu.std(), rel=1e-6)
+    assert t["color_g_i_err"][0] < np.hypot(t["mag_g_err"][0], t["mag_i_err"][0])  # they share the structure
+    assert t["color_g_i_q16"][0].value == pytest.approx(np.quantile(colour, 0.16)) and t["mu_eff_g_q84"][0].value == pytest.approx(
+        np.quantile(mu, 0.84)
+    )
+    assert t["pa_q16"][0] < t["pa"][0] < t["pa_q84"][0]
+    fitted, v = best.table(), best.values
+    assert fitted["color_g_i"][0].value == pytest.approx(-2.5 * np.log10(v["galaxy.flux[g]"] / v["galaxy.flux[i]"]))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        post.table(quantiles=[16])
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "fits"])
+def test_tables_go_to_files_and_back(post, tmp_path, suffix):
+    table = post.table(quantiles=[0.16])
+    table.write(tmp_path / f"t.{suffix}")
+    back = QTable.read(tmp_path / f"t.{suffix}")
+    assert back.colnames == table.colnames and back["flux_g"].unit == u.nJy and back["flux_g"].info.description
+    assert all(np.array_equal(np.asarray(back[k]), np.asarray(table[k])) for k in table.colnames if k not in ("source", "type", "flags"))
+    assert list(back["source"]) == list(table["source"]) and "the chains have not mixed" in back["flags"].info.description
+    if suffix == "ecsv":  # FITS has no place for nested ones
+        assert back.meta == table.meta
+
+
+def test_flags_of_a_source_name_the_parameter(best):
+    table = best.laplace(draws=50, seed=1).table()
+    assert table["flags"][0].startswith("x: few draws; ") and "few draws" in table["flags"].info.description
+
+
+def test_fractions_are_of_the_draws(scene):
+    disc = bj.Sersic("disc")
+    made = bj.Scene([disc, bj.Point("core", x=disc.x, y=disc.y), bj.Sky()], scene.images)
+    post = made.fit(progress=False).laplace(draws=300, seed=1)
+    table = post.fractions("core", "disc")
+    for row in table:
+        a, b = (post.draws(f"{k}.flux[{row['band']}]") for k in ("core", "disc"))
+        assert row["core"] == pytest.approx((a / (a + b)).mean()) and row["core_err"] == pytest.approx((a / (a + b)).std())
+        assert row["core"] + row["disc"] == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="at least two"):
+        post.fractions("core")
+    with pytest.raises(ValueError, match="no source 'bulge'"):
+        post.fractions("core", "bulge")
+
+
+def test_latex_holds_every_parameter(post, tmp_path):
+    text = post.latex(tmp_path / "t.tex")
+    assert (
+        (tmp_path / "t.tex").read_text() == text
+        and text.count("\\\\") == len(post.summary()) + 1
+        and r"galaxy.r\_eff & $" in text
+        and "±" not in text
+    )
 
 
 def test_angles_are_summarised_on_the_circle():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from bayesjoint.plots.style import COLOURS, rounded
+from bayesjoint.plots.style import COLOURS
+from bayesjoint.posterior.words import rounded
 
 if TYPE_CHECKING:
     from bayesjoint.posterior.posterior import Posterior

@@ -7,7 +7,7 @@ import html
 import io
 from typing import TYPE_CHECKING, Any
 
-from bayesjoint.plots.style import rounded
+from bayesjoint.posterior.words import rounded
 
 if TYPE_CHECKING:
     from bayesjoint.images import Image

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bayesjoint.images import Image
 
-__all__ = ["COLOURS", "LIGHT", "OUTLINE", "by_band", "new_axes", "palette", "rounded", "stretch", "surface_brightness"]
+__all__ = ["COLOURS", "LIGHT", "OUTLINE", "by_band", "new_axes", "palette", "stretch", "surface_brightness"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C510A", "#5E3C99", "#F0E442")
 """Of Okabe & Ito (2008), whom all eyes can follow, and three more."""
@@ -58,16 +58,3 @@ def surface_brightness(im: Image, data: np.ndarray) -> np.ndarray:
         raise ValueError(f"{im.name or im.band} has no zeropoint: magnitudes need one; take scale='asinh'.")
     soft = im.typical_sigma / im.pixel_scale**2
     return im.zeropoint - 2.5 / np.log(10) * (np.arcsinh(np.asarray(data) / im.pixel_scale**2 / (2 * soft)) + np.log(soft))
-
-
-def rounded(value: float, error: float) -> str:
-    """Value and error in words, to the error's second figure: ``12.34 ± 0.05``."""
-    if not (np.isfinite(value) and np.isfinite(error)) or error <= 0:
-        return f"{value:.5g}"
-    power = int(np.floor(np.log10(max(abs(value), error)))) if max(abs(value), error) > 0 else 0
-    if -4 <= power < 6:
-        figures = max(0, 1 - int(np.floor(np.log10(error))))
-        return f"{value:.{figures}f} ± {error:.{figures}f}"
-    v, e = value / 10.0**power, error / 10.0**power
-    figures = max(0, 1 - int(np.floor(np.log10(e))))
-    return f"({v:.{figures}f} ± {e:.{figures}f}) × 10$^{{{power}}}$"

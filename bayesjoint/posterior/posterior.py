@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +12,17 @@ import pandas as pd
 import xarray as xr
 
 from bayesjoint.posterior import arviz_seam as seam
-from bayesjoint.posterior.flags import R_HAT, flags
+from bayesjoint.posterior.flags import LEGEND, R_HAT, flags
+from bayesjoint.posterior.fractions import fractions
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table
+from bayesjoint.posterior.words import latex
 from bayesjoint.scene.alike import meeting
 from bayesjoint.scene.density import derived_of
 from bayesjoint.scene.planning import BUDGET, render_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from astropy.table import QTable
 
@@ -269,12 +272,44 @@ class Posterior:
         return check(self, draws, seed)
 
     # -- tables, plots, files --------------------------------------------------------------------------------------------
-    def table(self) -> QTable:
-        """One row a source: posterior means, standard deviations (``_err``), magnitudes, with units."""
+    def table(self, quantiles: Sequence[float] = ()) -> QTable:
+        """One row a source: posterior means and standard deviations (``_err``), with units and descriptions.
+
+        Besides the parameters: AB magnitudes, colours of neighbouring bands, circularised sizes, and the mean surface brightness within the
+        half-light ellipse, each from every draw. `flags` says what speaks against a parameter, in words that the column's description explains.
+
+        Parameters
+        ----------
+        quantiles : sequence of float
+            Probabilities whose quantiles to add: 0.16 makes columns ``_q16``.
+        """
         names = [*self.names, *self.derived]
-        t = meta_table(self.meta, names, np.column_stack([self.draws(n) for n in names]) if names else np.zeros((self.theta[..., 0].size, 0)))
+        theta = np.column_stack([self.draws(n) for n in names]) if names else np.zeros((self.theta[..., 0].size, 0))
+        t = meta_table(self.meta, names, theta, quantiles=quantiles)
+        said = self.summary()["flags"] if names else {}
+        own = [[(k, said[c["site"]]) for k, c in s["columns"].items() if c["site"] in self.names] for s in self.meta["sources"] if not s["sky"]]
+        t["flags"] = ["; ".join(f"{k}: {flag}" for k, flag in of if flag) for of in own] or np.zeros(0, "U1")
+        t["flags"].info.description = "what speaks against parameters, by name: " + "; ".join(f"'{k}': {v}" for k, v in LEGEND.items())
         t.meta.update({"sampler": self.info.get("sampler"), "converged": bool(self.converged), "reasons": list(self.reasons)})
         return t
+
+    def fractions(self, *sources: str) -> QTable:
+        """Shares of sources in their common light, such as a bulge's B/T: one row a band, mean, ``_err``, ``_q16`` and ``_q84`` for each.
+
+        Parameters
+        ----------
+        *sources : str
+            Their names; default, all.
+        """
+        return fractions(self.meta, self.draws, sources or [s["name"] for s in self.meta["sources"] if not s["sky"]])
+
+    def latex(self, path: Any = None) -> str:
+        """A table of all parameters in LaTeX (booktabs), values to the second figure of their errors; written to `path` if that is given."""
+        s = self.summary()
+        text = latex([(n, r["mean"], r["sd"], r["unit"]) for n, r in s.iterrows()])
+        if path is not None:
+            pathlib.Path(path).write_text(text, encoding="utf-8")
+        return text
 
     def light_curve(self, source: str, *, level: float = 0.997) -> QTable:
         """Flux of a source in each image by epoch: one row an image, with errors, significance, magnitudes and upper limits.

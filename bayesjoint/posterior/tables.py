@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from astropy.table import MaskedColumn, QTable
 
 from bayesjoint.images import Frame
 from bayesjoint.posterior.meta import describe_sites
+from bayesjoint.posterior.quantities import magnitude, quantities
 from bayesjoint.scene.density import derived_of
-from bayesjoint.units import AB_NJY, KNOWN
+from bayesjoint.units import KNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +30,6 @@ def circular(x: np.ndarray, period: float = 180.0) -> tuple[float, float]:
     return mean, float(np.std((np.asarray(x) - mean + period / 2) % period - period / 2))
 
 
-def magnitude(flux: np.ndarray) -> np.ndarray:
-    """AB magnitude of a flux in nJy; NaN where it is not positive."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(np.asarray(flux) > 0, AB_NJY - 2.5 * np.log10(np.abs(flux)), np.nan)
-
-
 def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], errors: Mapping[str, float]) -> QTable:
     """Table of a fit: its values and errors, and derived quantities from Gaussian draws `theta` (s, n)."""
     more = derived_of(scene, theta)
@@ -44,17 +40,33 @@ def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], err
 
 
 def meta_table(
-    meta: Mapping[str, Any], names: list[str], theta: np.ndarray, best: Mapping[str, float] | None = None, errors: Mapping[str, float] | None = None
+    meta: Mapping[str, Any],
+    names: list[str],
+    theta: np.ndarray,
+    best: Mapping[str, float] | None = None,
+    errors: Mapping[str, float] | None = None,
+    quantiles: Sequence[float] = (),
 ) -> QTable:
-    """One row a source; columns of value and ``_err``; mean and standard deviation of the draws unless `best` is given."""
+    """One row a source; columns of value and ``_err``; mean and standard deviation of the draws unless `best` is given.
+
+    Quantiles, if any are asked for, are columns ``_q16``; those of an angle are taken about its mean.
+    """
+    for p in quantiles:
+        if not 0 < p < 1:
+            raise ValueError(f"quantiles are to be probabilities between 0 and 1, and {p} came.")
     column = {n: k for k, n in enumerate(names)}
     rows: list[dict[str, float]] = []
     described: dict[str, tuple[str, str]] = {}
 
-    def put(row: dict[str, float], key: str, value: float, error: float, unit: str, doc: str) -> None:
+    def put(row: dict[str, float], key: str, value: float, error: float, x: np.ndarray, unit: str, doc: str, cyclic: bool = False) -> None:
         row[key], row[f"{key}_err"] = value, error
         described.setdefault(key, (unit, doc))
         described.setdefault(f"{key}_err", (unit, f"standard deviation: {doc}"))
+        about = value + (x - value + 90) % 180 - 90 if cyclic else x
+        for p in quantiles:
+            name = f"{key}_q{100 * p:g}"
+            row[name] = float(np.nanquantile(about, p)) % (180.0 if cyclic else np.inf) if cyclic else _quantile(about, p)
+            described.setdefault(name, (unit, f"{100 * p:g} % quantile: {doc}"))
 
     for source in meta["sources"]:
         if source["sky"]:
@@ -71,24 +83,11 @@ def meta_table(
                     value, error = best[c["site"]], errors[c["site"]]
                     value = value % 180.0 if c["cyclic"] else value  # that of a link may lie beyond
             draws[key] = x
-            put(row, key, value, error, c["unit"], c["doc"])
-            if c["flux"]:
-                mag = magnitude(x)
-                some = np.isfinite(mag).any()
-                center = float(magnitude(np.array(value)))
-                put(row, key.replace("flux", "mag", 1), center, float(np.nanstd(mag)) if some else np.nan, "mag", f"AB magnitude of {key}")
-        for key, c in source["columns"].items():
-            q = next((k for k in (f"q_{c['label']}", "q") if k in draws), None)
-            if c["parameter"] == "r_eff" and q is not None:
-                r = draws[key] * np.sqrt(draws[q])
-                put(
-                    row,
-                    key.replace("r_eff", "r_eff_circ", 1),
-                    row[key] * np.sqrt(row[q]) if best is not None else float(r.mean()),
-                    float(r.std()),
-                    "arcsec",
-                    f"circularised half-light radius, {key} sqrt({q})",
-                )
+            put(row, key, value, error, x, c["unit"], c["doc"], c["cyclic"])
+        found = quantities(source["columns"], draws, list(meta["bands"]))
+        middle = quantities(source["columns"], {k: np.array([row[k]]) for k in draws}, list(meta["bands"]))
+        for key, (x, unit, doc) in found.items():
+            put(row, key, float(middle[key].values[0]), float(np.nanstd(x)) if np.isfinite(x).any() else np.nan, x, unit, doc)
         if meta["reference"] is not None and "x" in row:
             from astropy.coordinates import SkyCoord
 
@@ -109,3 +108,7 @@ def meta_table(
         table[key].info.description = doc
     table.meta["bands"] = list(meta["bands"])
     return table
+
+
+def _quantile(x: np.ndarray, p: float) -> float:
+    return float(np.nanquantile(x, p)) if np.isfinite(x).any() else float("nan")

@@ -13,10 +13,10 @@ import numpy as np
 
 from bayesjoint import plots
 from bayesjoint.plots.pages import picture
-from bayesjoint.plots.style import rounded
 from bayesjoint.plots.subject import Subject
 from bayesjoint.posterior.flags import LEGEND
 from bayesjoint.posterior.posterior import Posterior
+from bayesjoint.posterior.words import rounded
 from bayesjoint.references import citations
 
 if TYPE_CHECKING:
