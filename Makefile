@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint bench calibrate clean
+.PHONY: demo test fast lint docs bench calibrate clean
 
 # the environment: made once, and again when what it is made from changes
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -23,6 +23,10 @@ fast: $(VENV)/.ready          ## the default suite without the slow tests
 
 lint: $(VENV)/.ready          ## ruff
 	$(BIN)/ruff check .
+
+docs: $(VENV)/.ready          ## pages in docs/_build/html; a warning is an error
+	$(INSTALL) -e ".[docs]"
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 # peers, in environments of their own: AstroPhot patches Pyro for every module of its process, pysersic needs JAX
 $(VENV)-astrophot/.ready: benchmarks/astrophot.txt

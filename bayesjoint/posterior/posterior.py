@@ -379,6 +379,16 @@ class Posterior:
 def load(path: Any) -> Posterior:
     """Read a posterior that `Posterior.save` wrote; nothing in the file is run.
 
+    Parameters
+    ----------
+    path : path
+        The netCDF file.
+
+    Returns
+    -------
+    Posterior
+        Without its scene, which has the images: load that with `Scene.load`, and set ``post.scene``.
+
     Raises
     ------
     OSError

@@ -216,7 +216,7 @@ class Scene:
             pyro.sample(f"image[{term.image.name}]", term.distribution(full(term.places)), obs=term.raw)
 
     def log_density(self, z: torch.Tensor) -> torch.Tensor:
-        """Log likelihood + log prior + log |d values / d z|, with all constants; differentiable.
+        """Log likelihood + log prior + ``log |d values / d z|``, with all constants; differentiable.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class Scene:
         return Density.apply(z, self, [])
 
     def log_parts(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The terms of `log_density`: log likelihood of each image, in the order of `images`, and log prior + log |d values / d z|."""
+        """The terms of `log_density`: log likelihood of each image, in the order of `images`, and log prior + ``log |d values / d z|``."""
         theta, t = self.chart.values(z)
         full = self.full(theta)
         return torch.stack([term.log_prob(full) for term in self.likelihoods]), self.chart.log_prior(z, theta, t)
@@ -237,7 +237,7 @@ class Scene:
         return torch.stack([term.log_prob(full) for term in self.likelihoods])
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """Log prior + log |d values / d z|."""
+        """Log prior + ``log |d values / d z|``."""
         theta, t = self.chart.values(z)
         return self.chart.log_prior(z, theta, t)
 
