@@ -47,3 +47,11 @@ def test_every_public_name_has_a_docstring(name, thing):
         said = inspect.getdoc(thing)
         unsaid = [p for p in inspect.signature(thing).parameters if p not in said]
         assert not unsaid, f"{name}: {unsaid}"
+
+
+def test_a_profile_is_added_as_the_guide_says():
+    names = {"__name__": "guide"}
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(compile(block, "CONTRIBUTING.md", "exec"), names)
