@@ -60,7 +60,7 @@ def colour(of: Fit | Posterior, images: Sequence[str] | None = None, axes: Any =
     for im in chosen:
         sky = sum((v for k, v in parts[im.name].items() if k in skies), np.zeros(im.shape))
         # each so that its own light fills the scale: what differs is where it lies, not which band is the deepest
-        full = max(float(np.nanpercentile((im.data - sky)[im.valid], 99.7)), 5 * im.typical_sigma)
+        full = max(float(np.nanpercentile((im.data - sky)[im.valid], 99.7)), 30 * im.typical_sigma)
         data.append(_on(finest, im, np.where(im.valid, im.data - sky, models[im.name] - sky) / full, scene))
         model.append(_on(finest, im, (models[im.name] - sky) / full, scene))
     for ax, layers, title in zip(axes, (data, model), ("data", "model"), strict=True):

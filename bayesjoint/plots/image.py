@@ -69,8 +69,6 @@ def image(
         raise ValueError(f"scale is to be 'asinh', 'mag' or 'sigma', and {scale!r} came.")
     if data is not None and np.shape(data) != im.shape:
         raise ValueError(f"The pixels to be shown in place of {im.name}'s are to be of its shape {im.shape}, and {np.shape(data)} came.")
-    from matplotlib.ticker import AsinhLocator
-
     if ax is None:
         ax = _sky_axes(im) if sky else new_axes()[0, 0]
     shown = np.ma.array(im.data, mask=im.mask) if data is None else np.ma.array(data, mask=im.mask if scale == "sigma" else False)
@@ -89,6 +87,7 @@ def image(
     ny, nx = im.shape
     extent = None if on_sky else (-nx * s / 2, nx * s / 2, -ny * s / 2, ny * s / 2)
     drawn = ax.imshow(shown, origin="lower", cmap=colours, extent=extent, interpolation="nearest", **options)
+    ax.autoscale(False)  # a window may reach beyond
 
     def place(px: Any, py: Any) -> tuple[Any, Any]:
         return (px, py) if on_sky else ((np.asarray(px) - mx) * s, (np.asarray(py) - my) * s)
@@ -96,8 +95,7 @@ def image(
     if colorbar:
         bar = ax.figure.colorbar(drawn, ax=ax, label=label, fraction=0.046)
         if scale == "asinh":
-            bar.locator = AsinhLocator(max(3 * im.typical_sigma, 1e-300), numticks=6)
-            bar.update_ticks()
+            bar.set_ticks(_ticks(drawn.norm))
         if scale == "mag":
             bar.ax.invert_yaxis()
     if marks:
@@ -111,6 +109,17 @@ def image(
     return ax
 
 
+def _ticks(norm: Any) -> list[float]:
+    """Round values that lie about evenly along a colour bar."""
+    made = []
+    for value in np.ravel(norm.inverse(np.linspace(0.02, 0.98, 6))).tolist():
+        power = 10.0 ** np.floor(np.log10(abs(value))) if value else 1.0
+        made.append(float(f"{np.round(2 * value / power) / 2 * power:.3g}"))
+    zero = norm.vmin <= 0 <= norm.vmax
+    apart = [v for v in made if norm.vmin <= v <= norm.vmax and not (zero and abs(float(norm(v)) - float(norm(0.0))) < 0.1)]
+    return sorted({*apart, *([0.0] if zero else [])})
+
+
 def _sky_axes(im: Image) -> Any:
     from matplotlib.figure import Figure
 
@@ -121,6 +130,9 @@ def _sky_axes(im: Image) -> Any:
     ax = Figure(figsize=(5.2, 4.2), layout="constrained").add_subplot(projection=wcs)
     ax.coords[0].set_axislabel("right ascension")
     ax.coords[1].set_axislabel("declination")
+    for axis in ax.coords:
+        axis.set_ticks(number=4)
+        axis.set_ticklabel(exclude_overlapping=True)
     return ax
 
 

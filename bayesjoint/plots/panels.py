@@ -61,7 +61,9 @@ def panels(
     return axes
 
 
-def components(of: Fit | Posterior, name: str | None = None, axes: Any = None, *, scale: str = "asinh") -> np.ndarray:
+def components(
+    of: Fit | Posterior, name: str | None = None, axes: Any = None, *, sources: Sequence[str] | None = None, scale: str = "asinh"
+) -> np.ndarray:
     """Each source's light alone in one image, through its PSF, beside the data.
 
     Parameters
@@ -72,18 +74,27 @@ def components(of: Fit | Posterior, name: str | None = None, axes: Any = None, *
         Of the image; default, the first.
     axes : array of Axes, optional
         As many as sources, and one for the data; default, a figure of its own.
+    sources : sequence of str, optional
+        Their names; default, all.
     scale : {"asinh", "mag"}
         See `bayesjoint.plots.image`.
 
     Returns
     -------
     ndarray of Axes, shape (sources + 1,)
+
+    Raises
+    ------
+    ValueError
+        For an unknown image or source.
     """
     subject = Subject.of(of)
     scene = subject.need_scene()
     im = scene.images[0] if name is None else subject.image(name)
     parts = scene.render_components(subject.values)[im.name]
-    sources = [k for k in parts if not any(s["name"] == k and s["sky"] for s in subject.meta["sources"])]
+    if sources is None:
+        sources = [k for k in parts if not any(s["name"] == k and s["sky"] for s in subject.meta["sources"])]
+    sources = [subject.source(k)["name"] for k in sources]
     if axes is None:
         columns = min(4, len(sources) + 1)
         rows = -(-(len(sources) + 1) // columns)
