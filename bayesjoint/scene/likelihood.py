@@ -53,6 +53,8 @@ class ImageLikelihood:
         self.n_sources = len(sources)
         scales = [layout.local(c, image)[0] for c in seen if isinstance(c, NoiseScale)]
         self.scale = scales[0] if scales else None
+        self.places = [*index.tolist(), *scales]
+        """Places of the full vector that the image depends on."""
         sigma = image.sigma
         self.unit = image.typical_sigma
         factor = []
@@ -74,11 +76,6 @@ class ImageLikelihood:
         used = sigma[image.valid]
         self.count = used.size
         self.const = -float(np.log(used).sum()) + noise.const * used.size
-
-    @property
-    def places(self) -> list[int]:
-        """Places of the full vector that the image depends on."""
-        return [*self.index.tolist(), *([] if self.scale is None else [self.scale])]
 
     def replanned(self, plans: Mapping[str, StampPlan]) -> ImageLikelihood:
         """The same likelihood, its model drawn by other plans."""
