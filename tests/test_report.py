@@ -43,7 +43,7 @@ def page(best):
 def test_it_names_all_and_asks_for_nothing(best, page):
     text = html.unescape(page)
     assert all(n in text for n in best.names) and all(im.name in text for im in best.scene.images)
-    assert best.message.split(". ")[0] in text and "bayesjoint fit a.fits 'b c.fits'" in text
+    assert best.verdict in text and all(r in text for r in best.remarks) and "bayesjoint fit a.fits 'b c.fits'" in text
     assert not re.search(r"""(src|href)="(?!data:)|url\(|@import|https?://(?!www.w3.org)""", page)
     assert page.count("<img") == page.count("data:image/png") >= 5
 

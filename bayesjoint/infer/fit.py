@@ -49,8 +49,8 @@ class Fit:
     dof : int
         Unmasked pixels minus free parameters.
     converged : bool
-    message : str
-        What was maximised and how it ended, in words; degenerate directions are named.
+    message, verdict, remarks : str, str, list of str
+        All that there is to say: what was maximised and how it ended, and a sentence each of what speaks against something.
     history : list of dict
         One record an iteration, the start included.
     noise : dict of Residuals
@@ -77,11 +77,12 @@ class Fit:
         self.errors = dict(zip(self.names, np.sqrt(np.clip(np.diag(self.covariance), 0, None)).tolist(), strict=True))
         self.dof = sum(int(im.valid.sum()) for im in scene.images) - len(self.names)
         steps = len(self.history) - 1
+        self.remarks: list[str] = []
         what = "log posterior density (flat coordinates)" if prior else "log likelihood alone (prior=False)"
         if self.converged:
-            self.message = f"Converged after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
+            self.verdict = f"Converged after {steps} iterations: the {what} is at its maximum as far as {state.reason}."
         else:
-            self.message = f"NOT converged after {steps} iterations on the {what}: {state.reason}."
+            self.verdict = f"NOT converged after {steps} iterations on the {what}: {state.reason}."
         coarse = [f"{name} ({e:.2g} sigma)" for name, e in errors.items() if e > BUDGET]
         if coarse:
             coarse = f"The model is drawn too coarsely in {', '.join(coarse)}: parameters may be biased by up to so much of their errors."
@@ -108,8 +109,9 @@ class Fit:
                 *(w for n in self.noise.values() if self.converged for w in n.words),
             ),
         ):
-            self.message += " " + said
+            self.remarks.append(said)
             log.warning(said)
+        self.message = " ".join([self.verdict, *self.remarks])
 
     # -- on to the posterior ----------------------------------------------------------------------------------------------
     def laplace(self, draws: int = 1000, seed: int = 0, *, marginalize: str | None = "auto", workers: int | None = None) -> Posterior:
@@ -188,14 +190,13 @@ class Fit:
         """One row a source: values, errors (delta method), magnitudes."""
         from bayesjoint.posterior.tables import source_table
 
-        rng = np.random.default_rng(0)
-        cov = self.z_covariance.cpu().double().numpy()
-        z = (
-            self.z.cpu().double().numpy() + rng.standard_normal((2000, len(self.names))) @ np.linalg.cholesky(cov).T
-            if len(self.names)
-            else np.zeros((2000, 0))
-        )
-        return source_table(self.scene, values_of(self.scene, z), best=self.values, errors=self.errors)
+        return source_table(self.scene, self.draws(), best=self.values, errors=self.errors)
+
+    def draws(self, count: int = 2000, seed: int = 0) -> np.ndarray:
+        """Values by site, shape (count, n), of draws from the Gaussian about the maximum (in the flat coordinates): an approximation, unweighted."""
+        n, rng = len(self.names), np.random.default_rng(seed)
+        factor = np.linalg.cholesky(self.z_covariance.cpu().double().numpy()) if n else np.zeros((0, 0))
+        return values_of(self.scene, self.z.cpu().double().numpy() + rng.standard_normal((count, n)) @ factor.T)
 
     def plot(self) -> Any:
         """Data, model and residual panels of every image; returns the figure."""

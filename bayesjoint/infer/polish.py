@@ -22,7 +22,7 @@ __all__ = ["polish"]
 STEEP = 1e-4
 """Slope, a standard deviation along any direction, at which it ends."""
 MOST = 300
-"""Gradients at most."""
+"""Iterations at most."""
 NOWHERE = 1e30
 """What stands for an infinite objective, which a line search cannot interpolate."""
 

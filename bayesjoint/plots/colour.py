@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import ndimage
 
 from bayesjoint.images import Image
+from bayesjoint.images.resample import resampled
 from bayesjoint.plots.image import image as _image
 from bayesjoint.plots.style import new_axes
 from bayesjoint.plots.subject import Subject
@@ -53,16 +53,16 @@ def colour(of: Fit | Posterior, images: Sequence[str] | None = None, axes: Any =
     if len(chosen) != 3:
         raise ValueError(f"A picture in colour needs three images, red, green and blue, and there are {len(chosen)}: name them by images=.")
     finest = min(chosen, key=lambda im: im.pixel_scale)
-    models, parts = scene.render(subject.values), scene.render_components(subject.values)
-    skies = {s["name"] for s in subject.meta["sources"] if s["sky"]}
+    skies = [s["name"] for s in subject.meta["sources"] if s["sky"]]
+    models, dark = scene.render(subject.values), scene.render_components(subject.values, skies)
     axes = new_axes(1, 2, (4.2, 4.0))[0] if axes is None else np.asarray(axes).ravel()
     data, model = [], []
     for im in chosen:
-        sky = sum((v for k, v in parts[im.name].items() if k in skies), np.zeros(im.shape))
+        sky = sum(dark[im.name].values(), np.zeros(im.shape))
         # each so that its own light fills the scale: what differs is where it lies, not which band is the deepest
         full = max(float(np.nanpercentile((im.data - sky)[im.valid], 99.7)), 30 * im.typical_sigma)
-        data.append(_on(finest, im, np.where(im.valid, im.data - sky, models[im.name] - sky) / full, scene))
-        model.append(_on(finest, im, (models[im.name] - sky) / full, scene))
+        data.append(resampled(np.where(im.valid, im.data - sky, models[im.name] - sky) / full, im, finest, scene.frame))
+        model.append(resampled((models[im.name] - sky) / full, im, finest, scene.frame))
     for ax, layers, title in zip(axes, (data, model), ("data", "model"), strict=True):
         _image(finest, ax, np.zeros(finest.shape), colorbar=False, title=f"{title}: {', '.join(im.name for im in chosen)}")
         rgb = make_lupton_rgb(*layers, stretch=0.15, Q=contrast)
@@ -82,16 +82,3 @@ def _three(scene: Scene) -> list[Image]:
     if all(im.wavelength for im in images):
         images = sorted(images, key=lambda im: -im.wavelength)
     return images if len(images) < 4 else [images[0], images[len(images) // 2], images[-1]]
-
-
-def _on(finest: Image, im: Image, light: np.ndarray, scene: Scene) -> np.ndarray:
-    """Pixels of an image at the places of the finest one's."""
-    if im is finest:
-        return light
-    j, i = np.indices(finest.shape)
-    x, y = scene.frame.to_sky(finest.placement, i, j)
-    mx, my = im.placement.middle
-    x0, y0 = scene.frame.to_sky(im.placement, mx, my)
-    inverse = np.linalg.inv(scene.frame.jacobian(im.placement, mx, my))
-    px, py = (inverse[k, 0] * (x - x0) + inverse[k, 1] * (y - y0) + m for k, m in ((0, mx), (1, my)))
-    return ndimage.map_coordinates(light, [py, px], order=1, mode="constant")

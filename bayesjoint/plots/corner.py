@@ -88,7 +88,7 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
     diagonal = np.array(fig.axes).reshape(len(chosen), len(chosen)).diagonal()
     # in words of our own: corner's titles of large fluxes run into one another
     for ax, n, x in zip(diagonal, chosen, data.T, strict=True):
-        ax.set_title(f"{n}\n{rounded(float(x.mean()), float(x.std()))}", fontsize=7.5)
+        ax.set_title(f"{n}\n{rounded(float(x.mean()), float(x.std()), tex=True)}", fontsize=7.5)
     if priors and post.scene is not None:
         for ax, n in zip(diagonal, chosen, strict=True):
             _prior(ax, next(p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True) if s.name == n))

@@ -63,11 +63,6 @@ def posterior_page(post: Posterior) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    cells = "".join("<tr>" + "".join(f"<td>{_powers(html.escape(str(c)))}</td>" for c in row) + "</tr>" for row in rows[:MANY])
+    cells = "".join("<tr>" + "".join(f"<td>{html.escape(str(c))}</td>" for c in row) + "</tr>" for row in rows[:MANY])
     more = f"<p>... and {len(rows) - MANY} more.</p>" if len(rows) > MANY else ""
     return f"<table><thead><tr>{''.join(f'<th>{html.escape(h)}</th>' for h in head)}</tr></thead><tbody>{cells}</tbody></table>{more}"
-
-
-def _powers(text: str) -> str:
-    """Powers of ten as HTML has them."""
-    return text.replace("$^{", "<sup>").replace("}$", "</sup>")

@@ -60,15 +60,19 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     ax = new_axes()[0, 0] if ax is None else ax
     magnitudes = all(im.zeropoint is not None for im in shown)
     colours = by_band(im.name for im in shown)
-    some = [scene.render_components(v) for v in subject.some(draws)]
-    here = scene.render_components(subject.values)
-    for im in shown:
-        parts = here[im.name]
-        rest = sum(v for k, v in parts.items() if k != source)
-        radius, rings = _rings(scene, subject.values, im, component, source)
-        data, noise = _means(rings, np.where(im.valid, im.data - rest, np.nan), im.sigma)
-        model = _means(rings, np.where(im.valid, parts[source], np.nan), im.sigma)[0]
-        band = np.quantile([_means(rings, np.where(im.valid, s[im.name][source], np.nan), im.sigma)[0] for s in some], [0.16, 0.84], axis=0)
+    radii, rings = zip(*(_rings(scene, subject.values, im, component) for im in shown), strict=True)
+
+    def alone(values: dict[str, float]) -> list[np.ndarray]:
+        drawn = scene.render_components(values, [source])
+        return [drawn[im.name][source] for im in shown]
+
+    # a draw at a time: pictures of all of them would take gigabytes
+    some = [[_means(ring, light) for ring, light in zip(rings, alone(v), strict=True)] for v in subject.some(draws)]
+    whole, own = scene.render(subject.values), alone(subject.values)
+    for k, im in enumerate(shown):
+        radius, ring = radii[k], rings[k]
+        data, noise = _means(ring, im.data - (whole[im.name] - own[k])), _error(ring, im.sigma)
+        model, band = _means(ring, own[k]), np.quantile([s[k] for s in some], [0.16, 0.84], axis=0)
         area, colour = im.pixel_scale**2, colours[im.name]
 
         def bright(x: np.ndarray, im: Image = im, area: float = area) -> np.ndarray:
@@ -96,7 +100,7 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     return ax
 
 
-def _rings(scene: Scene, values: dict[str, float], im: Image, component: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
+def _rings(scene: Scene, values: dict[str, float], im: Image, component: Any) -> tuple[np.ndarray, np.ndarray]:
     """Mean radius of each ring, and which ring each pixel lies in (-1: none)."""
 
     def value(name: str, otherwise: float) -> float:
@@ -119,8 +123,13 @@ def _rings(scene: Scene, values: dict[str, float], im: Image, component: Any, so
     return np.array([r[ring == k].mean() for k in kept]), number[ring]
 
 
-def _means(rings: np.ndarray, light: np.ndarray, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of the light over each ring, and its error."""
-    inside = (rings >= 0) & np.isfinite(light)
-    count = np.bincount(rings[inside])
-    return np.bincount(rings[inside], light[inside]) / count, np.sqrt(np.bincount(rings[inside], sigma[inside] ** 2)) / count
+def _means(rings: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """Mean of the light over each ring."""
+    inside = rings >= 0
+    return np.bincount(rings[inside], light[inside]) / np.bincount(rings[inside])
+
+
+def _error(rings: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+    """Error of the mean over each ring."""
+    inside = rings >= 0
+    return np.sqrt(np.bincount(rings[inside], sigma[inside] ** 2)) / np.bincount(rings[inside])

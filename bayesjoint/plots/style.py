@@ -30,19 +30,19 @@ def by_band(bands: Iterable[str]) -> dict[str, str]:
     return {b: COLOURS[k % len(COLOURS)] for k, b in enumerate(dict.fromkeys(bands))}
 
 
-def new_axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.2, 4.2), **options: Any) -> np.ndarray:
+def new_axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.2, 4.2)) -> np.ndarray:
     """Axes of a figure of their own, shape (rows, columns); `size` in inches of each."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(size[0] * columns, size[1] * rows), layout="compressed").subplots(rows, columns, squeeze=False, **options)
+    return Figure(figsize=(size[0] * columns, size[1] * rows), layout="compressed").subplots(rows, columns, squeeze=False)
 
 
-def stretch(im: Image, data: np.ndarray | None = None) -> Any:
+def stretch(im: Image) -> Any:
     """Asinh stretch of an image's light: linear within the noise, so that negative pixels are shown as they are."""
     from astropy.visualization import AsinhStretch, ImageNormalize
 
     noise = im.typical_sigma
-    top = max(float(np.nanpercentile((im.data if data is None else data)[im.valid], 99.8)), 5 * noise)
+    top = max(float(np.nanpercentile(im.data[im.valid], 99.8)), 5 * noise)
     return ImageNormalize(vmin=-3 * noise, vmax=top, stretch=AsinhStretch(a=min(0.5, max(0.005, 3 * noise / top))))
 
 

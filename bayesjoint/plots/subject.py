@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.infer.fit import Fit
+from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.posterior import Posterior
-from bayesjoint.scene.density import derived_of, values_of
+from bayesjoint.scene.density import derived_of
 
 if TYPE_CHECKING:
     from bayesjoint.images import Image
-    from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
 __all__ = ["Subject"]
@@ -45,25 +46,22 @@ class Subject:
     more: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, given: Fit | Posterior) -> Subject:
-        """From a fit (its Gaussian approximation) or a posterior.
+    def of(cls, given: Fit | Posterior | Subject) -> Subject:
+        """From a fit (its Gaussian approximation) or a posterior; what is one already stays.
 
         Raises
         ------
         TypeError
             For anything else.
         """
+        if isinstance(given, cls):
+            return given
         if isinstance(given, Posterior):
             names = given.names
             return cls(given.scene, given.meta, given.middle, given.theta.reshape(-1, len(names)), {n: given.draws(n) for n in given.derived})
-        if not hasattr(given, "z_covariance"):
+        if not isinstance(given, Fit):
             raise TypeError(f"A plot is made of a Fit or a Posterior, and {type(given).__name__} came.")
-        from bayesjoint.posterior.meta import describe_sites
-
-        scene, n = given.scene, len(given.names)
-        cov, rng = given.z_covariance.cpu().double().numpy(), np.random.default_rng(0)
-        z = given.z.cpu().double().numpy() + (rng.standard_normal((DRAWS, n)) @ np.linalg.cholesky(cov).T if n else np.zeros((DRAWS, 0)))
-        theta = values_of(scene, z)
+        scene, theta = given.scene, given.draws(DRAWS)
         return cls(scene, describe_sites(scene), dict(given.values), theta, derived_of(scene, theta))
 
     def need_scene(self) -> Scene:

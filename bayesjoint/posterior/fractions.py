@@ -30,11 +30,9 @@ def fractions(meta: Mapping[str, Any], draws: Callable[[str], np.ndarray], sourc
         raise ValueError(f"{', '.join(sources)} have no band in common.")
     table = QTable({"band": labels})
     for name in sources:
-        share = np.stack(
-            [np.broadcast_to(fluxes[name][k], np.shape(sum(f[k] for f in fluxes.values()))) / sum(f[k] for f in fluxes.values()) for k in labels]
-        )
-        share = share.reshape(len(labels), -1)
-        columns = {"": share.mean(1), "_err": share.std(1), "_q16": np.quantile(share, 0.16, axis=1), "_q84": np.quantile(share, 0.84, axis=1)}
+        shares = [np.atleast_1d(fluxes[name][k] / sum(of[k] for of in fluxes.values())) for k in labels]
+        measures = {"": np.mean, "_err": np.std, "_q16": lambda s: np.quantile(s, 0.16), "_q84": lambda s: np.quantile(s, 0.84)}
+        columns = {key: np.array([measure(s) for s in shares]) for key, measure in measures.items()}
         for key, values in columns.items():
             table[f"{name}{key}"] = values
             table[f"{name}{key}"].info.description = f"share of {name} in the light of {', '.join(sources)}" + (f": {key[1:]}" if key else "")

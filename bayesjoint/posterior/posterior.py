@@ -15,7 +15,7 @@ from bayesjoint.posterior import arviz_seam as seam
 from bayesjoint.posterior.flags import LEGEND, R_HAT, flags
 from bayesjoint.posterior.fractions import fractions
 from bayesjoint.posterior.meta import describe_sites
-from bayesjoint.posterior.tables import circular, magnitude, meta_table
+from bayesjoint.posterior.tables import circular, magnitude, meta_table, quantile
 from bayesjoint.posterior.words import latex
 from bayesjoint.scene.alike import meeting
 from bayesjoint.scene.density import derived_of
@@ -202,11 +202,7 @@ class Posterior:
         for k, s in enumerate(self.meta["sites"]):
             x = self.theta[:, :, k]
             mean, sd = circular(x.ravel()) if s["cyclic"] else (float(x.mean()), float(x.std(ddof=min(1, x.size - 1))))
-            about = mean + (x - mean + 90) % 180 - 90 if s["cyclic"] else x
-            quantiles = {
-                q: float(np.quantile(about, p)) % (180 if s["cyclic"] else np.inf) if s["cyclic"] else float(np.quantile(about, p))
-                for q, p in QUANTILES.items()
-            }
+            quantiles = {q: quantile(x, p, mean if s["cyclic"] else None) for q, p in QUANTILES.items()}
             found = {n: float(v[k]) for n, v in d.items()}
             rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **found, "flags": flags(s, x, sd, found)}
             if s["flux"] and s["calibrated"]:
@@ -216,7 +212,7 @@ class Posterior:
                         "unit": "mag",
                         "mean": float(np.nanmean(m)),
                         "sd": float(np.nanstd(m)),
-                        **{q: float(np.nanquantile(m, p)) for q, p in QUANTILES.items()},
+                        **{q: quantile(m, p) for q, p in QUANTILES.items()},
                         **found,
                         "flags": rows[s["name"]]["flags"],
                     }

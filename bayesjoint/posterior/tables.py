@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["circular", "magnitude", "meta_table", "source_table"]
+__all__ = ["circular", "magnitude", "meta_table", "quantile", "source_table"]
 
 
 def circular(x: np.ndarray, period: float = 180.0) -> tuple[float, float]:
@@ -28,6 +28,13 @@ def circular(x: np.ndarray, period: float = 180.0) -> tuple[float, float]:
     vector = np.exp(2j * np.pi * np.asarray(x) / period).mean()
     mean = float(np.angle(vector) / (2 * np.pi) * period % period)
     return mean, float(np.std((np.asarray(x) - mean + period / 2) % period - period / 2))
+
+
+def quantile(x: np.ndarray, p: float, about: float | None = None) -> float:
+    """Quantile of what is finite; of angles in [0, 180) about their mean, where that is given."""
+    if not np.isfinite(x).any():
+        return float("nan")
+    return float(np.nanquantile(x, p)) if about is None else float(np.nanquantile(about + (x - about + 90) % 180 - 90, p)) % 180.0
 
 
 def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], errors: Mapping[str, float]) -> QTable:
@@ -62,10 +69,9 @@ def meta_table(
         row[key], row[f"{key}_err"] = value, error
         described.setdefault(key, (unit, doc))
         described.setdefault(f"{key}_err", (unit, f"standard deviation: {doc}"))
-        about = value + (x - value + 90) % 180 - 90 if cyclic else x
         for p in quantiles:
             name = f"{key}_q{100 * p:g}"
-            row[name] = float(np.nanquantile(about, p)) % (180.0 if cyclic else np.inf) if cyclic else _quantile(about, p)
+            row[name] = quantile(x, p, value if cyclic else None)
             described.setdefault(name, (unit, f"{100 * p:g} % quantile: {doc}"))
 
     for source in meta["sources"]:
@@ -108,7 +114,3 @@ def meta_table(
         table[key].info.description = doc
     table.meta["bands"] = list(meta["bands"])
     return table
-
-
-def _quantile(x: np.ndarray, p: float) -> float:
-    return float(np.nanquantile(x, p)) if np.isfinite(x).any() else float("nan")

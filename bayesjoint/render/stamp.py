@@ -208,7 +208,7 @@ class Stamp:
         parts = torch.nn.functional.pad(parts, (0, 1))
         full = parts.index_select(-1, self.falling[0])
         for which in self.falling[1:]:
-            full = full + parts.index_select(-1, which)
+            full += parts.index_select(-1, which)
         box = torch.fft.irfft2(full.view(*spectrum.shape[:-1], self.n[0], self.n[1] // 2 + 1), s=self.n)
         return box if self.fade is None else box * self.fade
 

@@ -78,8 +78,7 @@ def _verdicts(best: Fit | None, post: Posterior | None) -> list[dict[str, Any]]:
     """What is to be said first, and whether it is good."""
     said = []
     if best is not None:
-        first, *rest = (f"{part.rstrip('.')}." for part in best.message.split(". "))
-        said.append({"good": best.converged, "title": "Fit", "text": first, "more": rest})
+        said.append({"good": best.converged, "title": "Fit", "text": best.verdict, "more": best.remarks})
     if post is not None:
         chains, draws, _ = post.theta.shape
         text = f"{post.info.get('sampler')}, {chains} chain{'s' * (chains != 1)} of {draws} draws: "
@@ -109,15 +108,10 @@ def _parameters(subject: Subject, post: Posterior | None) -> list[list[str]]:
         if s["cyclic"] and summary is None:
             error = float(np.std((x - value + 90) % 180 - 90))
         diagnostics = ["", "", ""] if summary is None else [f"{summary.loc[n, k]:.{d}f}" for k, d in (("r_hat", 3), ("ess_bulk", 0), ("ess_tail", 0))]
-        rows.append([n, _plain(rounded(value, error)), s["unit"], *diagnostics, "" if summary is None else summary.loc[n, "flags"]])
+        rows.append([n, rounded(value, error), s["unit"], *diagnostics, "" if summary is None else summary.loc[n, "flags"]])
     for n, x in subject.more.items():
-        rows.append([n, _plain(rounded(float(np.mean(x)), float(np.std(x)))), "follows", "", "", "", ""])
+        rows.append([n, rounded(float(np.mean(x)), float(np.std(x))), "follows", "", "", "", ""])
     return rows
-
-
-def _plain(text: str) -> str:
-    """Powers of ten without TeX."""
-    return text.replace(" × 10$^{", "e").replace("}$", "")
 
 
 def _correlations(subject: Subject) -> list[list[str]]:
@@ -144,10 +138,10 @@ def _pictures(subject: Subject, best: Fit | None, post: Posterior | None) -> lis
         models, residuals = scene.render(subject.values), scene.residuals(subject.values)
         made.append(("Data, model, residuals", plots.panels(images, models, residuals, windows=scene)))
         if len({im.band for im in scene.images}) >= 3:
-            made.append(("In colour", plots.colour(best if post is None else post)))
-        made += [(f"Profile of {n}", plots.profile(best if post is None else post, n, draws=20)) for n in names[:SHOWN]]
+            made.append(("In colour", plots.colour(subject)))
+        made += [(f"Profile of {n}", plots.profile(subject, n, draws=20)) for n in names[:SHOWN]]
     if any(len(subject.fluxes(n)) > 1 for n in names):
-        made.append(("Brightness by band", plots.sed(best if post is None else post, *names[:SHOWN])))
+        made.append(("Brightness by band", plots.sed(subject, *names[:SHOWN])))
     if post is not None:
         transients = [
             s["name"]

@@ -17,6 +17,7 @@ from scipy import ndimage
 from scipy.stats import chi2, norm
 
 from bayesjoint.images import Frame, Image
+from bayesjoint.images.resample import resampled
 from bayesjoint.log import log
 from bayesjoint.scene.scene import Scene
 from bayesjoint.scene.starts import Blob, placed_ellipse
@@ -197,19 +198,7 @@ def _sky(values: np.ndarray) -> tuple[float, float]:
 
 def _together(images: Sequence[Image], finest: Image, frame: Frame) -> np.ndarray:
     """Sum over the images of the squared signal-to-noise where it is positive, on the finest one's pixels."""
-    j, i = np.mgrid[: finest.shape[0], : finest.shape[1]]
-    x, y = frame.to_sky(finest.placement, i, j)
-    total = np.zeros(finest.shape)
-    for im in images:
-        snr = _snr(im)
-        if im is not finest:
-            mx, my = im.placement.middle
-            x0, y0 = frame.to_sky(im.placement, mx, my)
-            inverse = np.linalg.inv(frame.jacobian(im.placement, mx, my))
-            px, py = (inverse[k, 0] * (x - x0) + inverse[k, 1] * (y - y0) + m for k, m in ((0, mx), (1, my)))
-            snr = ndimage.map_coordinates(snr, [py, px], order=1, mode="constant")
-        total += np.clip(snr, 0, None) ** 2
-    return total
+    return sum(np.clip(resampled(_snr(im), im, finest, frame), 0, None) ** 2 for im in images)
 
 
 def _labels(light: np.ndarray, count: int, threshold: float) -> np.ndarray:

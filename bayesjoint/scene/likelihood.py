@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -93,15 +93,16 @@ class ImageLikelihood:
         return self.renderer.image(*self._split(full)) * self.unit
 
     @torch.no_grad()
-    def parts(self, full: torch.Tensor) -> dict[str, torch.Tensor]:
-        """What each source, and each sky, adds to `model`: by component, shape (ny, nx)."""
+    def parts(self, full: torch.Tensor, wanted: Collection[str] | None = None) -> dict[str, torch.Tensor]:
+        """What each source, and each sky, adds to `model`: by component, shape (ny, nx); of those wanted, where any are named."""
         local, skies = self._split(full)
-        out = {c.name: torch.zeros_like(self.data) for c in (*self.sources, *self.skies)}
+        out = {c.name: torch.zeros_like(self.data) for c in (*self.sources, *self.skies) if wanted is None or c.name in wanted}
         owners = [c.name for c in self.sources] + [c.name for c, v in zip(self.skies, skies, strict=True) for _ in v]
         amplitudes = torch.cat([*(v[-1:] for v in local), *skies]) * self.unit
         for block in self.renderer.units(local, skies, torch.ones_like(self.data), slopes=False)[0]:
             for k, values in zip(block.rows, block.values, strict=True):
-                out[owners[k]][block.where] += amplitudes[k] * values
+                if owners[k] in out:
+                    out[owners[k]][block.where] += amplitudes[k] * values
         return out
 
     def weighted(self, full: torch.Tensor) -> torch.Tensor:

@@ -30,7 +30,7 @@ def linear_sites(scene: Scene) -> list[int]:
         return wanted
     units = {(c.name, s.name): s.unit for c in scene.components for s in c.specs}
     bent = [place for (c, p, _), place in scene.layout.index.items() if units[c, p] not in ("flux", "image")]
-    return scene.links.steady(scene.layout.count, wanted, bent)
+    return scene.links.steady(wanted, bent)
 
 
 def leads(scene: Scene, full: torch.Tensor, linear: list[int]) -> torch.Tensor:

@@ -45,12 +45,20 @@ class Links:
     ----------
     blocks : sequence of Block
         In an order in which each can be made.
-    sites : int
-        Sites of the scene: the first of the full vector.
+    sites, count : int
+        Sites of the scene, the first of the full vector; and sites with constants.
+
+    Attributes
+    ----------
+    feeds : list of set
+        For each place of the full vector, which sites and constants it depends on.
     """
 
-    def __init__(self, blocks: Sequence[Block], sites: int, device: torch.device) -> None:
+    def __init__(self, blocks: Sequence[Block], sites: int, count: int, device: torch.device) -> None:
         self.blocks, self.sites = list(blocks), sites
+        self.feeds: list[set[int]] = [{k} for k in range(count)]
+        for block in self.blocks:
+            self.feeds += [set().union(*(self.feeds[i] for i in block.inputs))] * block.count
         self.inputs = [torch.tensor(b.inputs, dtype=torch.int64, device=device) for b in self.blocks]
 
     def __bool__(self) -> bool:
@@ -79,29 +87,16 @@ class Links:
             whole = self.extend(torch.cat([theta, base[self.sites :].detach()]))
             return torch.autograd.grad(whole, theta, grad)[0]
 
-    def feeds(self, count: int) -> list[set[int]]:
-        """For each place of the full vector, of which the first `count` are sites and constants, which of those it depends on."""
-        feeds: list[set[int]] = [{k} for k in range(count)]
-        for block in self.blocks:
-            feeds += [set().union(*(feeds[i] for i in block.inputs))] * block.count
-        return feeds
-
-    def steady(self, count: int, wanted: Sequence[int], consumed: Sequence[int]) -> list[int]:
+    def steady(self, wanted: Sequence[int], consumed: Sequence[int]) -> list[int]:
         """Those of the `wanted` sites that everything depends on through affine blocks alone, none of them in what is `consumed` otherwise.
 
         Parameters
         ----------
-        count : int
-            Sites and constants.
         consumed : sequence of int
             Places in the full vector on which images do not depend linearly.
         """
-        feeds, bent = self.feeds(count), set()
-        for block in self.blocks:
-            if not block.affine:
-                bent |= set().union(*(feeds[i] for i in block.inputs))
-        for place in consumed:
-            bent |= feeds[place]
+        bent = [i for block in self.blocks if not block.affine for i in block.inputs]
+        bent = set().union(*(self.feeds[i] for i in (*bent, *consumed)))
         return [k for k in wanted if k not in bent]
 
 

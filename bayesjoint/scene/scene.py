@@ -111,7 +111,7 @@ class Scene:
         self.noise = by_image(noise, self.images)
         self._priors = dict(priors or {})  # those that a loaded scene froze, in place of today's defaults
         self.layout = build(self.components, self.images, self.frame, fixed, self._priors)
-        self.links = Links(self.layout.blocks, len(self.layout.sites), self.device)
+        self.links = Links(self.layout.blocks, len(self.layout.sites), self.layout.count, self.device)
         self.chart = Chart(self.layout, self.dtype, self.device)
         self._constants = torch.as_tensor(np.array(self.layout.constants), dtype=self.dtype).to(self.device)
         self._start = None if start is None else dict(start)
@@ -127,12 +127,14 @@ class Scene:
         """Take on render plans; what is drawn by the same plan as before stays as it is."""
         made = {t.image.name: t for t in self.likelihoods}
         self.plans = {k: dict(v) for k, v in plans.items()}
-        self.likelihoods = [
-            (made[im.name] if made[im.name].plans == self.plans[im.name] else made[im.name].replanned(self.plans[im.name]))
-            if im.name in made
-            else ImageLikelihood(im, self.frame, self.components, self.layout, self.plans[im.name], self.noise[im.name], self.dtype, self.device)
-            for im in self.images
-        ]
+
+        def likelihood(im: Image) -> ImageLikelihood:
+            plans, old = self.plans[im.name], made.get(im.name)
+            if old is None:
+                return ImageLikelihood(im, self.frame, self.components, self.layout, plans, self.noise[im.name], self.dtype, self.device)
+            return old if old.plans == plans else old.replanned(plans)
+
+        self.likelihoods = [likelihood(im) for im in self.images]
 
     def with_plans(self, plans: Mapping[str, Mapping[str, StampPlan]], start: Mapping[str, float] | None = None) -> Scene:
         """The same scene on other render plans, by image and source."""
@@ -202,7 +204,7 @@ class Scene:
         """Pyro model: one sample site a parameter, and one observed site ``image[name]`` an image."""
         theta = [pyro.sample(s.name, p) for s, p in zip(self.layout.sites, self.chart.priors, strict=True)]
         theta = [torch.as_tensor(v, dtype=self.dtype, device=self.device).reshape(()) for v in theta]
-        feeds = self.links.feeds(self.layout.count)
+        feeds = self.links.feeds
 
         def full(places: Iterable[int]) -> torch.Tensor:
             """The full vector, in which only what these places depend on leads back to the sites: `pyro.render_model` draws it so."""
@@ -242,10 +244,20 @@ class Scene:
         return self.chart.log_prior(z, theta, t)
 
     # -- images of values ---------------------------------------------------------------------------------------------
-    def render_components(self, values: Mapping[str, Any]) -> dict[str, dict[str, np.ndarray]]:
-        """What each component adds to the model of each image, at values by site: by image and component, in image units; they sum to `render`."""
+    @torch.no_grad()
+    def render_components(self, values: Mapping[str, Any], components: Iterable[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
+        """What each component adds to the model of each image, at values by site: by image and component, in image units; they sum to `render`.
+
+        Parameters
+        ----------
+        values : mapping
+            By site.
+        components : iterable of str, optional
+            Those wanted, by name; default, all.
+        """
         full = self.full(self.vector(values))
-        return {t.image.name: {k: v.cpu().numpy().astype(float) for k, v in t.parts(full).items()} for t in self.likelihoods}
+        wanted = None if components is None else self._match(components, [c.name for c in self.components])
+        return {t.image.name: {k: v.cpu().numpy().astype(float) for k, v in t.parts(full, wanted).items()} for t in self.likelihoods}
 
     @torch.no_grad()
     def render(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
