@@ -28,7 +28,7 @@ def gal1(peers):
     found, draws = run_drawing(sys.executable, "drive_ours", "sample", "gal1")
     posteriors["ours"] = by_site(found["names"], draws["nuts"])
     columns["ours"] = our_column(found, draws)
-    lines = ["### One galaxy, 121 x 121 pixels (HSC, gal1): NUTS", "", *beside(columns), *notes(found)]
+    lines = ["## One galaxy, 121 x 121 pixels (HSC, gal1): NUTS", "", *beside(columns), *notes(found)]
     if peers["pysersic"]:
         a, b, off = moments(posteriors["pysersic"]), moments(posteriors["ours"]), compared(posteriors["pysersic"], posteriors["ours"])
         rows = [(f"`{s}`", *(f"{v:.6g}" for v in (*b[s], *a[s])), f"{off[s][0]:+.2f}", f"{off[s][1]:.3f}") for s in b]
@@ -134,14 +134,14 @@ def lm(case, title, peers):
         rows.append(("ratio", *factors, "", "", "", f"{found['AstroPhot'][-1]['chi2'] / found['ours'][-1]['chi2']:.5f}", ""))
     header = ("", "first in its process, s", "again, s", "iterations", "ended", "parameters", "chi2", "farthest from the truth / error")
     said = f"Images in memory to convergence, median of {REPEATS} processes each, alternately. Ours fits a sky level an image as well."
-    return [f"### {title}: automatic start and LM", "", said, "", *table(header, rows)]
+    return [f"## {title}: automatic start and LM", "", said, "", *table(header, rows)]
 
 
 def leda(peers):
     """Three images jointly: NUTS, and what approximates it."""
     found, draws = run_drawing(sys.executable, "drive_ours", "sample", "leda")
     column = our_column(found, draws)
-    lines = ["### Three images jointly (sim/leda): NUTS", "", *beside({"ours": column}), *notes(found)]
+    lines = ["## Three images jointly (sim/leda): NUTS", "", *beside({"ours": column}), *notes(found)]
     return lines + approximations(found, draws, {"ours": float(column["bulk ESS / s"])})
 
 

@@ -17,4 +17,4 @@ autodoc_typehints = "none"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
-suppress_warnings = ["mystnb.unknown_mime_type", "myst.xref_missing", "myst.header", "ref.python"]
+suppress_warnings = ["ref.python"]  # "shape" in the type of an attribute is no reference
