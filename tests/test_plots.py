@@ -92,7 +92,7 @@ def test_arrows_point_north_and_east():
     im = bj.Image(np.random.default_rng(0).normal(size=(40, 40)), sigma=1.0, wcs=w, zeropoint=25.0)
     ax = plots.image(im)
     at = {t.get_text(): np.array(t.get_position()) for t in ax.texts if t.get_text() in ("N", "E")}
-    corner = np.array([0.86 * 40 - 19.5, 0.12 * 40 - 19.5]) * im.pixel_scale
+    corner = np.array([0.82 * 40 - 19.5, 0.16 * 40 - 19.5]) * im.pixel_scale
     for word, direction in (("N", (0, 1 / 3600)), ("E", (1 / 3600 / np.cos(np.radians(20)), 0))):
         px = np.array(w.world_to_pixel(SkyCoord(10.0 + direction[0], 20.0 + direction[1], unit="deg"))) - 19.5
         arrow = at[word] - corner

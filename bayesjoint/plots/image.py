@@ -152,7 +152,7 @@ def _marks(ax: Any, im: Image, place: Any) -> None:
     ax.annotate(words, (x.mean(), y[0]), (0, 3), textcoords="offset points", color=OUTLINE, ha="center", fontsize=8, path_effects=_outlined())
     frame = Frame(im.placement.sky_middle)
     inverse = np.linalg.inv(frame.jacobian(im.placement, *im.placement.middle))
-    reach, corner = 0.1 * min(nx, ny), np.array([0.86 * nx, 0.12 * ny])
+    reach, corner = 0.1 * min(nx, ny), np.array([0.82 * nx, 0.16 * ny])
     for word, direction in (("N", (0, 1)), ("E", (1, 0))):
         step = inverse @ np.array(direction)
         tip = corner + reach * step / np.linalg.norm(step)
