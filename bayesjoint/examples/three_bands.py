@@ -1,9 +1,10 @@
-"""Examples: skies simulated by the package itself, with the truth they were made from."""
+"""One galaxy in three bands."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from bayesjoint.examples.wcs import tan_wcs
 from bayesjoint.images import PSF, Image
 from bayesjoint.scene import Scene
 from bayesjoint.sky import Sersic, Sky
@@ -38,22 +39,9 @@ def three_bands(seed: int = 1) -> tuple[list[Image], dict[str, float]]:
     for k, (band, (scale, shape, fwhm, zeropoint, sigma, mag)) in enumerate(BANDS.items()):
         psf = PSF.moffat(fwhm, 3.5, scale) if band == "r" else PSF.gaussian(fwhm, scale)
         images.append(
-            Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=_wcs(scale, shape, rotation=35.0 * k), zeropoint=zeropoint, band=band, name=band)
+            Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=tan_wcs(scale, shape, rotation=35.0 * k), zeropoint=zeropoint, band=band, name=band)
         )
         truth[f"galaxy.flux[{band}]"] = 10 ** (-0.4 * (mag - AB_NJY))
         truth[f"sky.level[{band}]"] = 0.3 * sigma
     scene = Scene([Sersic("galaxy", position=(GALAXY["galaxy.x"], GALAXY["galaxy.y"])), Sky()], images)
     return scene.simulate(truth, seed), truth
-
-
-def _wcs(scale: float, shape: tuple[int, int], rotation: float):  # noqa: ANN202
-    """TAN WCS about one position, its pixel axes turned by `rotation` degrees."""
-    from astropy.wcs import WCS
-
-    w = WCS(naxis=2)
-    c, s = np.cos(np.radians(rotation)), np.sin(np.radians(rotation))
-    w.wcs.ctype = "RA---TAN", "DEC--TAN"
-    w.wcs.crval = 150.0, 2.2
-    w.wcs.crpix = (shape[1] + 1) / 2, (shape[0] + 1) / 2
-    w.wcs.cd = np.array([[-c, s], [s, c]]) * scale / 3600
-    return w
