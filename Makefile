@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint docs bench calibrate clean
+.PHONY: demo test fast lint docs notebooks bench calibrate clean
 
 # the environment: made once, and again when what it is made from changes
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -24,7 +24,10 @@ fast: $(VENV)/.ready          ## the default suite without the slow tests
 lint: $(VENV)/.ready          ## ruff
 	$(BIN)/ruff check .
 
-docs: $(VENV)/.ready          ## pages in docs/_build/html; a warning is an error
+notebooks: $(VENV)/.ready     ## tutorials/*.ipynb from the scripts beside them
+	$(BIN)/python docs/make_notebooks.py
+
+docs: $(VENV)/.ready          ## pages in docs/_build/html, the tutorials run anew; a warning is an error
 	$(INSTALL) -e ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
@@ -49,4 +52,4 @@ calibrate: $(VENV)/.ready     ## ranks of 200 simulated truths by laplace and NU
 	$(BIN)/python benchmarks/calibrate.py --simulations 200 --write
 
 clean:
-	rm -rf $(VENV) $(VENV)-astrophot $(VENV)-pysersic demo run build *.egg-info
+	rm -rf $(VENV) $(VENV)-astrophot $(VENV)-pysersic demo run build docs/_build *.egg-info

@@ -1,13 +1,19 @@
 """Sphinx: `make docs` builds docs/_build/html."""
 
 import importlib.metadata
+import os
 
 project = "bayesjoint"
 author = "The bayesjoint developers"
 copyright = author
 release = importlib.metadata.version("bayesjoint")
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
-nb_execution_mode = "off"  # tests run every block
+nb_execution_mode = "force"  # the tutorials' notebooks have no outputs of their own; blocks of other pages are run by tests
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell
+os.environ.setdefault("TUTORIAL_DRAWS", "300")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "bayesjoint"

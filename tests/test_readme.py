@@ -23,13 +23,6 @@ def test_every_block_of_python_in_the_readme_runs(tmp_path, monkeypatch):
     assert {"galaxy.ecsv", "galaxy.nc", "corner.png"} <= {p.name for p in tmp_path.iterdir()}
 
 
-@pytest.mark.slow
-def test_the_tutorial_runs(monkeypatch):
-    monkeypatch.setenv("TUTORIAL_DRAWS", "120")
-    path = ROOT / "tutorials" / "01_three_bands.py"
-    exec(compile(path.read_text(), path.name, "exec"), {"__name__": "__main__"})
-
-
 def test_the_page_of_profiles_is_what_the_tables_say():
     path = ROOT / "docs" / "make_profiles.py"
     names = {"__name__": "make_profiles"}
