@@ -17,6 +17,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "bayesjoint"
+html_static_path = ["_static"]
+html_css_files = ["notebook.css"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_typehints = "none"

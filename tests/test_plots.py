@@ -200,6 +200,11 @@ def test_a_loaded_posterior_shows_what_needs_no_images(post, tmp_path):
         plots.profile(loaded, "galaxy")
 
 
+def test_figures_show_themselves_without_pyplot(best, post):
+    for figure in (best.plot(), plots.image(best.scene.images[0]).figure, post.corner(["galaxy.q", "galaxy.n"])):
+        assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_pages_of_a_notebook_name_every_parameter(best, post):
     for page in (best._repr_html_(), post._repr_html_()):
         assert all(n in page for n in best.names) and page.count("<tr>") == page.count("</tr>")

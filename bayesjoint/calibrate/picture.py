@@ -44,7 +44,7 @@ def plot(result: Calibration, alpha: float = 0.01) -> np.ndarray:
     ValueError
         For fewer than 10 simulations with ranks.
     """
-    from matplotlib.figure import Figure
+    from bayesjoint.plots.figure import Figure
 
     levels = result.levels[~result.failed]
     if len(levels) < LEAST:

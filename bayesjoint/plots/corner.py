@@ -58,7 +58,7 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
         labels.append(n + (f"\n({unit})" if unit else ""))
     if isinstance(truths, dict):
         truths = [truths.get(n) for n in chosen]
-    from matplotlib.figure import Figure
+    from bayesjoint.plots.figure import Figure
 
     size = 1.7 * len(chosen) + 1.2
     fig = options.pop("fig", None) or Figure(figsize=(size, size))

@@ -121,7 +121,7 @@ def _ticks(norm: Any) -> list[float]:
 
 
 def _sky_axes(im: Image) -> Any:
-    from matplotlib.figure import Figure
+    from bayesjoint.plots.figure import Figure
 
     if im.placement.wcs is None:
         raise ValueError(f"{im.name or im.band} has no WCS: sky=True needs one.")

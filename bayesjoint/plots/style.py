@@ -32,7 +32,7 @@ def by_band(bands: Iterable[str]) -> dict[str, str]:
 
 def new_axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.2, 4.2)) -> np.ndarray:
     """Axes of a figure of their own, shape (rows, columns); `size` in inches of each."""
-    from matplotlib.figure import Figure
+    from bayesjoint.plots.figure import Figure
 
     return Figure(figsize=(size[0] * columns, size[1] * rows), layout="compressed").subplots(rows, columns, squeeze=False)
 
