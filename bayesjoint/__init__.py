@@ -6,49 +6,47 @@ Several images of one patch of sky, each on its own pixels with its own PSF, are
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import bayesjoint.infer.climb  # noqa: F401  # what `Scene.fit` needs, so that the first fit does not wait for it
-from bayesjoint.images import PSF, Image
-from bayesjoint.scene import Scene, noise
-from bayesjoint.sky import (
-    Above,
-    BrokenExponential,
-    CoreSersic,
-    DeVaucouleurs,
-    EdgeOn,
-    Exponential,
-    Ferrer,
-    FourierModes,
-    Function,
-    Gaussian,
-    GaussianRing,
-    Group,
-    King,
-    Moffat,
-    MultiGaussian,
-    NoiseScale,
-    Nuker,
-    Param,
-    Point,
-    Polynomial,
-    Sersic,
-    Shape,
-    Shift,
-    Sky,
-    Spiral,
-    Spline,
-    Superellipse,
-    Truncation,
-    Warp,
-    WavelengthSpline,
-    Zeropoint,
-    start,
-)
-
 if TYPE_CHECKING:
     from bayesjoint import calibrate, plots
+    from bayesjoint.images import PSF, Image
     from bayesjoint.posterior import Posterior, compare, load
     from bayesjoint.references import citations
+    from bayesjoint.scene import Scene, noise
     from bayesjoint.scene.detection import scene_from
+    from bayesjoint.sky import (
+        Above,
+        BrokenExponential,
+        CoreSersic,
+        DeVaucouleurs,
+        EdgeOn,
+        Exponential,
+        Ferrer,
+        FourierModes,
+        Function,
+        Gaussian,
+        GaussianRing,
+        Group,
+        King,
+        Moffat,
+        MultiGaussian,
+        NoiseScale,
+        Nuker,
+        Param,
+        Point,
+        Polynomial,
+        Sersic,
+        Shape,
+        Shift,
+        Sky,
+        Spiral,
+        Spline,
+        Superellipse,
+        Truncation,
+        Warp,
+        WavelengthSpline,
+        Zeropoint,
+        start,
+    )
 
 __all__ = [
     "PSF", "Above", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Function", "Gaussian",
@@ -58,6 +56,8 @@ __all__ = [
 ]  # fmt: skip
 __version__ = "0.1.0"
 
+_AT_ONCE = ("images", "sky", "scene", "infer.climb")
+"""What comes in whole at the first use of any of it, so that no first fit waits for an import; `import bayesjoint` alone waits for no torch."""
 _LATER = {
     "calibrate": "calibrate",
     "citations": "references",
@@ -67,17 +67,21 @@ _LATER = {
     "load": "posterior",
     "scene_from": "scene.detection",
 }
-"""What is imported at its first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
-
-
-_ROOMS = ("calibrate", "plots")
+"""What is imported at its own first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
+_ROOMS = ("calibrate", "examples", "images", "infer", "plots", "posterior", "render", "scene", "sky")
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LATER:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _LATER:
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    room = importlib.import_module(f"{__name__}.{_LATER[name]}")
-    return room if name in _ROOMS else getattr(room, name)
+    for room in _AT_ONCE:
+        found = vars(importlib.import_module(f"{__name__}.{room}"))
+        globals().update({k: found[k] for k in __all__ if k in found and k not in _LATER})
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
