@@ -69,6 +69,7 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     # a draw at a time: pictures of all of them would take gigabytes
     some = [[_means(ring, light) for ring, light in zip(rings, alone(v), strict=True)] for v in subject.some(draws)]
     whole, own = scene.render(subject.values), alone(subject.values)
+    marks = []
     for k, im in enumerate(shown):
         radius, ring = radii[k], rings[k]
         data, noise = _means(ring, im.data - (whole[im.name] - own[k])), _error(ring, im.sigma)
@@ -83,17 +84,21 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
         low, high = bright(data - noise), bright(data + noise)
         error = np.abs(np.array([bright(data) - high, np.where(np.isfinite(low), low, bright(data) + 2) - bright(data)]))
         error = error if magnitudes else np.array([noise, noise]) / area
+        limit = bright(np.maximum(data, 0) + FAINTEST * noise)
+        marks += [*bright(data)[seen], *limit[~seen]]
         ax.errorbar(radius[seen], bright(data)[seen], error[:, seen], fmt="o", ms=3.5, color=colour, lw=1, label=im.name)
-        ax.plot(radius[~seen], bright(np.maximum(data, 0) + FAINTEST * noise)[~seen], "v", ms=4, mfc="none", color=colour)
+        ax.plot(radius[~seen], limit[~seen], "v", ms=4, mfc="none", color=colour)
         ax.plot(radius, bright(model), color=colour, lw=1.2)
         ax.fill_between(radius, *bright(band), color=colour, alpha=0.3, lw=0)
     ax.set_xscale("log")
     ax.set_xlabel("radius along the major axis (arcsec)")
     if magnitudes:
         ax.set_ylabel("surface brightness (mag / arcsec²)")
-        ax.invert_yaxis()
+        ax.set_ylim(max(marks) + 1.5, None)  # far below all data, lines say nothing
+        ax.set_ylim(top=min(ax.dataLim.y0, min(marks)) - 0.5)
     else:
         ax.set_yscale("log")
+        ax.set_ylim(bottom=min(marks) / 4)
         ax.set_ylabel("surface brightness (image units / arcsec²)")
     ax.set_title(source)
     ax.legend(fontsize=8)
