@@ -110,13 +110,14 @@ def save(scene: Scene, path: Any, *, values: Mapping[str, float] | None = None, 
 def load(path: Any, images: Sequence[Image]) -> Scene:
     """Read a scene (see `Scene.load`).
 
+    Of a file made by hand, components are enough: images that it does not list, or lists by name without checksum, are the ones given, and
+    priors, plan and start that it does not hold are found as for a new scene.
+
     Raises
     ------
     ValueError
         If the file is no scene of a known version, or the images are not the ones it was made on.
     """
-    from bayesjoint.scene.scene import Scene
-
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r} to load a scene from.")
     try:
@@ -125,8 +126,17 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
         raise ValueError(f"{str(path)!r} is not a YAML file of ours: {str(e).splitlines()[0]}.") from e
     if not isinstance(document, dict) or document.get("bayesjoint") != "scene" or document.get("version") != VERSION:
         raise ValueError(f"{str(path)!r} holds no scene written by this version of bayesjoint.")
-    images = [images] if isinstance(images, Image) else list(images)
-    images = _matched(document["images"], images)
+    try:
+        return _loaded({k: v for k, v in document.items() if v is not None}, [images] if isinstance(images, Image) else list(images))
+    except (KeyError, AttributeError, TypeError) as e:
+        raise ValueError(f"{str(path)!r} is not as scene.save writes it: {'there is no ' if isinstance(e, KeyError) else ''}{e}.") from e
+
+
+def _loaded(document: dict[str, Any], images: list[Image]) -> Scene:
+    from bayesjoint.scene.scene import Scene
+
+    listed = document.get("images", [])
+    images = _matched(listed, images) if listed else images
     made: dict[str, Any] = {}
     for entry in document["components"]:
         if entry.get("type") not in SOURCES:
@@ -153,27 +163,27 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
                 )
     plans = {
         im: {s: StampPlan(**{k: tuple(v) if isinstance(v, list) else v for k, v in p.items()}) for s, p in sources.items()}
-        for im, sources in document["plan"].items()
+        for im, sources in document.get("plan", {}).items()
     }
-    ref = document["reference"]
+    ref = document.get("reference")
     scene = object.__new__(Scene)
-    dtype = {"float64": torch.float64, "float32": torch.float32}[document["dtype"]]
+    dtype = {"float64": torch.float64, "float32": torch.float32}[document.get("dtype", "float64")]
     scene._build(
         [made[e["name"]] for e in document["components"]],
         images,
         None if ref is None else SkyCoord(ref["ra"], ref["dec"], unit="deg"),
         None,
         dtype,
-        document["fixed"],
-        plans,
-        document["start"],
-        {n: prior_from_plain(p, n) for n, p in document["priors"].items()},
+        document.get("fixed", {}),
+        plans or None,
+        document.get("start") if plans else None,
+        {n: prior_from_plain(p, n) for n, p in document.get("priors", {}).items()},
         {name: _noise(plain, name) for name, plain in document.get("noise", {}).items()},
     )
-    missing = [n for n in scene.names if n not in document["priors"]]
+    missing = [n for n in scene.names if n not in document.get("priors", scene.names)]
     if missing:
         raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
-    for im, w in zip(scene.images, document["images"], strict=True):
+    for im, w in zip(scene.images, listed or [{}] * len(images), strict=True):
         if im.zeropoint != w.get("zeropoint", im.zeropoint):
             raise ValueError(f"The image {im.name!r} has the zeropoint {im.zeropoint}, and the scene was made with {w['zeropoint']}.")
         off = np.hypot(*np.subtract(_middle(scene, im), w.get("middle", _middle(scene, im))))
@@ -220,13 +230,19 @@ def _middle(scene: Scene, image: Image) -> list[float]:
 
 
 def _matched(wanted: Sequence[Mapping[str, Any]], images: Sequence[Image]) -> list[Image]:
+    """The images given, in the file's order and by its names: those of its checksums, or of its names where there is none."""
     if len(images) != len(wanted):
         raise ValueError(f"The scene was made on {len(wanted)} images ({', '.join(w['name'] for w in wanted)}), and {len(images)} came.")
     left, out = list(images), []
     for w in wanted:
-        hit = next((im for im in left if checksum(im) == w["checksum"]), None)
+        hit = next((im for im in left if (checksum(im) == w["checksum"] if "checksum" in w else im.name == w["name"])), None)
+        if hit is None and "checksum" not in w:
+            raise ValueError(f"None of the images given is named {w['name']!r}: there are {', '.join(im.name for im in images)}.")
         if hit is None:
-            raise ValueError(f"None of the images given is the {w['name']!r} that the scene was made on: its pixels, variance or mask differ.")
+            raise ValueError(
+                f"None of the images given is the {w['name']!r} that the scene was made on: its pixels, variance or mask differ (without 'images' and 'plan' the file serves for others)."
+            )
         left.remove(hit)
-        out.append(hit if (hit.name, hit.band) == (w["name"], w["band"]) else hit.replace(name=w["name"], band=w["band"]))
+        name, band = w["name"], w.get("band", hit.band)
+        out.append(hit if (hit.name, hit.band) == (name, band) else hit.replace(name=name, band=band))
     return out
