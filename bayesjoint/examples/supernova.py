@@ -14,7 +14,7 @@ __all__ = ["supernova"]
 
 HOST = {"host.x": 0.3, "host.y": -0.2, "host.q": 0.7, "host.pa": 60.0, "host.n": 2.0, "host.r_eff": 1.6}
 HOST_MAG, PLACE = 19.0, {"sn.x": 0.8, "sn.y": 0.3}
-SCALE, SHAPE, ZEROPOINT = 0.26, (60, 60), 25.0
+SCALE, SHAPE, ZEROPOINT = 0.26, (48, 48), 25.0
 EPOCHS = {  # MJD, optical FWHM (arcsec), rotation (degree), sigma per pixel, magnitude of the supernova
     "e0": (60001.0, 1.05, 0.0, 0.065, np.inf),
     "e1": (60018.0, 1.45, 0.0, 0.065, 21.9),
