@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint docs notebooks bench calibrate clean
+.PHONY: demo test fast lint docs notebooks arviz1 bench calibrate clean
 
 # the environment: made once, and again when what it is made from changes
 $(VENV)/.ready: pyproject.toml constraints.txt
@@ -31,6 +31,21 @@ docs: $(VENV)/.ready          ## pages in docs/_build/html, the tutorials run an
 	$(INSTALL) -e ".[docs]"
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
+# ArviZ 1.x is for Python 3.12 and later: an environment of its own, without torch
+PYTHON312 ?= python3.12
+ARVIZ1 = $(VENV)-arviz1
+SEAM = -m pytest -q -p no:cacheprovider --confcutdir=tests/seam
+$(ARVIZ1)/.ready: tests/seam/requirements.txt
+	$(PYTHON312) -m venv $(ARVIZ1)
+	$(ARVIZ1)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/seam/requirements.txt
+	touch $@
+
+arviz1: $(VENV)/.ready $(ARVIZ1)/.ready  ## the ArviZ seam with ArviZ 1.x, and files across both versions in both directions
+	$(BIN)/python tests/seam/exchange.py $(ARVIZ1)/by_0.nc
+	$(ARVIZ1)/bin/python tests/seam/exchange.py $(ARVIZ1)/by_1.nc
+	BAYESJOINT_EXCHANGED=$(ARVIZ1)/by_0.nc $(ARVIZ1)/bin/python $(SEAM) tests/seam
+	BAYESJOINT_EXCHANGED=$(ARVIZ1)/by_1.nc $(BIN)/python $(SEAM) tests/seam/test_exchange.py
+
 # peers, in environments of their own: AstroPhot patches Pyro for every module of its process, pysersic needs JAX
 $(VENV)-astrophot/.ready: benchmarks/astrophot.txt
 	$(PYTHON) -m venv $(VENV)-astrophot
@@ -52,4 +67,4 @@ calibrate: $(VENV)/.ready     ## ranks of 200 simulated truths by laplace and NU
 	$(BIN)/python benchmarks/calibrate.py --simulations 200 --write
 
 clean:
-	rm -rf $(VENV) $(VENV)-astrophot $(VENV)-pysersic demo run build docs/_build *.egg-info
+	rm -rf $(VENV) $(ARVIZ1) $(VENV)-astrophot $(VENV)-pysersic demo run build docs/_build *.egg-info

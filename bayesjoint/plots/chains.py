@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bayesjoint.posterior.arviz_seam import chain_axes
+
 if TYPE_CHECKING:
+    import numpy as np
+
     from bayesjoint.posterior.posterior import Posterior
 
 __all__ = ["rank", "trace"]
 
 
-def trace(post: Posterior, parameters: list[str] | None = None, **options: Any) -> Any:
-    """Draws of each chain in their order, by ``arviz.plot_trace``; returns what that returns.
+def trace(post: Posterior, parameters: list[str] | None = None, **options: Any) -> np.ndarray:
+    """Draws of each chain in their order, by ``arviz.plot_trace``.
 
     Parameters
     ----------
@@ -20,25 +24,45 @@ def trace(post: Posterior, parameters: list[str] | None = None, **options: Any) 
     parameters : list of str, optional
         Parameters by name (``"galaxy.flux"``, with all its bands); default, all but the skies'.
     **options
-        For ArviZ.
+        For ArviZ (those of 0.x and 1.x differ).
+
+    Returns
+    -------
+    ndarray of Axes
+        In the parameters' units, against draws.
+
+    Raises
+    ------
+    ValueError
+        For parameters that are not there.
     """
-    return _by_arviz("plot_trace", post, parameters, options)
+    return _by_arviz("trace", post, parameters, options)
 
 
-def rank(post: Posterior, parameters: list[str] | None = None, **options: Any) -> Any:
+def rank(post: Posterior, parameters: list[str] | None = None, **options: Any) -> np.ndarray:
     """Ranks of each chain's draws among all, by ``arviz.plot_rank``: uniform where chains agree (Vehtari et al. 2021, Bayesian Analysis 16, 667).
+
+    The two halves stand for one chain alone, such as the draws of laplace and svi. ArviZ 0.x draws histograms of ranks, 1.x their cumulative
+    distribution less the uniform one.
 
     Parameters
     ----------
     post, parameters, **options
         See `trace`.
+
+    Returns
+    -------
+    ndarray of Axes
+
+    Raises
+    ------
+    ValueError
+        For parameters that are not there.
     """
-    return _by_arviz("plot_rank", post, parameters, options)
+    return _by_arviz("rank", post, parameters, options)
 
 
-def _by_arviz(name: str, post: Posterior, parameters: list[str] | None, options: dict[str, Any]) -> Any:
-    import arviz
-
+def _by_arviz(kind: str, post: Posterior, parameters: list[str] | None, options: dict[str, Any]) -> np.ndarray:
     known = list(dict.fromkeys(s["parameter"] for s in post.meta["sites"]))
     if parameters is None:
         skies = {s["name"] for s in post.meta["sources"] if s["sky"]}
@@ -47,4 +71,6 @@ def _by_arviz(name: str, post: Posterior, parameters: list[str] | None, options:
         if p not in known:
             post.draws(p)  # says which there are
             raise ValueError(f"ArviZ's plots take parameters with all their bands, and {p!r} is one site: take {p.split('[')[0]!r}.")
-    return getattr(arviz, name)(post.arviz, var_names=parameters, **options)
+    axes = chain_axes(kind, post.arviz, parameters, options)
+    axes.ravel()[0].figure.set_layout_engine("constrained")  # ArviZ's titles lie on the axes above
+    return axes

@@ -13,12 +13,14 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
-__all__ = ["bulk_ess", "container", "groups_of", "load_kind", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
+__all__ = ["bulk_ess", "chain_axes", "container", "groups_of", "load_kind", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
 
 FEWEST = 25
 """Draws below which there is no tail to smooth."""
 FLAT = 1e-9
 """Log ratios are alike where they differ by less."""
+TAILS = (0.05, 0.95)
+"""Quantiles whose effective sample size is the tails'; left to itself ArviZ 1.x takes those of its 89 % intervals."""
 
 
 def _arviz() -> Any:
@@ -123,8 +125,8 @@ def bulk_ess(x: np.ndarray) -> np.ndarray:
 
 
 def tail_ess(x: np.ndarray) -> np.ndarray:
-    """Tail effective sample size of draws (chains, draws, k)."""
-    return _diagnose("ess", x, method="tail")
+    """Tail effective sample size of draws (chains, draws, k): the smaller of its 5 % and 95 % quantiles'."""
+    return _diagnose("ess", x, method="tail", prob=TAILS)
 
 
 def mean_ess(x: np.ndarray) -> np.ndarray:
@@ -158,7 +160,8 @@ def psis(log_ratios: np.ndarray, r_eff: float = 1.0) -> tuple[np.ndarray, np.nda
     log_weights : ndarray, shape (m, s)
         Smoothed, their exponentials summing to 1; ratios below the tail keep their proportions.
     k_hat : ndarray, shape (m,)
-        -inf where all ratios are alike, inf where there are too few draws to tell.
+        -inf where all ratios are alike, inf where there are too few draws to tell. The two ArviZ agree but for how they round the number of draws
+        in the tail, 3 sqrt(s / r_eff): 0.x up, 1.x down.
     """
     lw = log_ratios - log_ratios.max(1, keepdims=True)
     k = np.full(len(lw), np.inf if lw.shape[1] < FEWEST else -np.inf)
@@ -175,4 +178,41 @@ def psis(log_ratios: np.ndarray, r_eff: float = 1.0) -> tuple[np.ndarray, np.nda
                     k[i] = np.inf
         elif not flat.all():
             lw[~flat], k[~flat] = _arviz().psislw(lw[~flat], r_eff)
+    k[np.isnan(k)] = np.inf  # 1.x: a quarter of the tail is equal
     return lw - logsumexp(lw, axis=1, keepdims=True), k
+
+
+def chain_axes(kind: str, data: Any, parameters: list[str], options: dict[str, Any]) -> np.ndarray:
+    """Draw ``arviz.plot_trace`` or ``plot_rank`` of an InferenceData or DataTree.
+
+    Parameters
+    ----------
+    kind : {"trace", "rank"}
+        Ranks of one chain are those of its halves.
+    data : InferenceData or DataTree
+        As `container` makes it.
+    parameters : list of str
+        Variables of its posterior.
+    options : dict
+        For ArviZ.
+
+    Returns
+    -------
+    ndarray of Axes
+        In whatever shape ArviZ has them.
+    """
+    posterior = groups_of(data)["posterior"]
+    if kind == "rank" and posterior.sizes["chain"] == 1:
+        data = container({"posterior": _halves(posterior[parameters])})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = getattr(_arviz(), f"plot_{kind}")(data, var_names=parameters, **options)
+    return np.array(made.viz["figure"].item().axes) if is_modern() else np.atleast_1d(made)
+
+
+def _halves(posterior: xr.Dataset) -> xr.Dataset:
+    """The halves of one chain as two."""
+    n = posterior.sizes["draw"] // 2
+    return xr.concat(
+        [posterior.isel(draw=slice(k * n, (k + 1) * n)).assign_coords(chain=[k], draw=np.arange(n)) for k in (0, 1)], "chain", join="exact"
+    )
