@@ -223,6 +223,13 @@ def test_automatic_windows_change_nothing_that_matters():
     assert all(abs(a.values[n] - b.values[n]) < 0.1 * a.errors[n] for n in a.names) and max(b.lost_light["g"].values()) < 0.1
 
 
+def test_a_window_may_be_narrower_than_the_psf():
+    image = bj.Image(np.zeros((18, 18)), sigma=1.0, psf=bj.PSF.gaussian(6.1, 2.75), pixel_scale=2.75, zeropoint=25.0, band="g")
+    values = {"s.x": 0.7, "s.y": -0.4, "s.q": 0.7, "s.pa": 20.0, "s.n": 0.5, "s.r_eff": 2.0, "s.flux[g]": 1e5}
+    whole, cut = (bj.Scene(bj.Sersic("s", window=w, position=(0.0, 0.0)), image).render(values)["g"] for w in (None, 9.0))
+    assert np.abs(whole - cut).max() < 1e-5 * whole.max()
+
+
 def test_light_outside_a_window_is_counted_and_said():
     plain, boxes, lost = pair(), {"s0": (76, 97, 26, 47), "s1": (20, 41, 76, 97)}, {}
     components = [bj.Sersic(k, window={"g": [b[:2], b[2:]]}) for k, b in boxes.items()]

@@ -117,4 +117,4 @@ def _extent(size: int, pad: int, window: tuple[int, int] | None, step: int) -> t
     lo, hi = (-pad, size + pad) if window is None else (max(window[0], -pad), min(window[1], size + pad))
     lo, hi = lo - (lo + pad) % step, max(lo, hi)
     first, last = min(max(lo - pad, 0), size), min(max(hi + pad, 0), size)
-    return (lo, hi), slice(first, max(first, last)), max(hi + pad - first, last - lo + pad, 1), first - lo
+    return (lo, hi), slice(first, max(first, last)), max(hi + pad - first, last - lo + pad, 2 * pad + 1), first - lo  # the kernel fits, too
