@@ -8,6 +8,7 @@ import torch
 from conftest import TRUTH, differences, small_scene
 
 import bayesjoint as bj
+from bayesjoint.render.blocks import Block, trimmed
 from bayesjoint.scene import likelihood
 from bayesjoint.scene.linear import Linear
 
@@ -154,3 +155,28 @@ def test_a_source_with_a_window_holds_no_more_than_its_window():
     assert [n // len(v) for n, v in zip(term.renderer.cells(*local), (*local[0], *local[1]), strict=True)] == [
         b.values[0].numel() for b in (blocks[k] for k in starts)
     ]
+
+
+def test_columns_are_held_where_they_matter():
+    image = bj.Image(np.ones((260, 240)), sigma=1.0, psf=bj.PSF.moffat(1.0, 3.0, 0.3), pixel_scale=0.3, zeropoint=25.0, band="r")
+    galaxy = bj.Sersic("a", position=(10.0, 3.0), window=10.0)
+    made = bj.Scene([galaxy, bj.Point("star", position=(-12.0, 3.0)), bj.Sky()], image)
+    full, term, tail = made.full(made.vector({**made.start, "a.r_eff": 0.8, "a.n": 1.0, "a.flux[r]": 1e3, "star.flux[r]": 1e2})), made.likelihoods[0], 1e-8
+    local, residual = term._split(full), term.data * term.weight
+    whole = term.renderer.blocks(*local, term.weight)
+    held = term.renderer.blocks(*local, term.weight, tail=tail, residual=residual)
+    left = (term.data - term.model(full) / term.unit) * term.weight
+    assert torch.allclose(residual, left, rtol=0, atol=1e-12 * float(left.abs().max()))  # nothing is left away of the model
+    cut = 0
+    for a, b in zip(whole, held, strict=True):
+        rows, columns = (slice(v.start - w.start, v.stop - w.start) for v, w in zip(b.where, a.where, strict=True))
+        assert torch.equal(a.values[:, rows, columns], b.values)
+        lost = 1 - b.values.square().sum((1, 2)) / a.values.square().sum((1, 2))
+        assert lost.max() < 4 * tail
+        cut += b.values.numel() < 0.7 * a.values.numel()
+    assert cut == 2  # all but the sky
+
+
+def test_a_block_of_nothing_is_empty():
+    block = Block([3, 4], (slice(2, 9), slice(1, 6)), torch.zeros(2, 7, 5, dtype=F64))
+    assert trimmed(block, 1e-10).values.numel() == 0

@@ -74,7 +74,7 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         h += hi
     if not scene.links:
         slope = torch.cat([slope, slope.new_zeros(len(full) - n, n)])
-    g, h = slope.T @ g, slope.T @ h @ slope
+    g, h = slope.T @ g, congruent(slope, h)
     if prior:
         x = z.detach().clone().requires_grad_(True)
         lp = scene.log_prior(x)
@@ -83,6 +83,12 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         h = h + scene.chart.precision(z, coordinates)
     h = 0.5 * (h + h.T)
     return State(z, value, chi2, g, h, linear=Linearised(full.numpy(force=True).astype(float), slope, g, h, parts))
+
+
+def congruent(slope: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
+    """`slope.T @ h @ slope` of a symmetric h: a value depends on a few coordinates, so that the slopes are nearly all zero."""
+    sparse = slope.T.to_sparse()
+    return torch.sparse.mm(sparse, torch.sparse.mm(sparse, h).T.contiguous())
 
 
 def objective(scene: Scene, z: torch.Tensor, prior: bool) -> float:

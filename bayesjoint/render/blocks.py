@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-__all__ = ["Block", "dense", "gram", "inside", "overlap", "part", "products", "total"]
+__all__ = ["Block", "dense", "gram", "inside", "overlap", "part", "products", "total", "trimmed"]
 
 Where = tuple[slice, slice]
 
@@ -45,6 +45,23 @@ def part(block: Block, where: Where) -> torch.Tensor:
         return block.values.flatten(1)
     rows, cols = inside(where, block.where)
     return block.values[:, rows, cols].flatten(1)
+
+
+def trimmed(block: Block, tail: float) -> Block:
+    """A copy of a block's middle: beyond each edge of it no column has more than `tail` of its sum of squares.
+
+    Sums of products then change by at most four `tail`, in units of the two columns' own lengths.
+    """
+    squares, cut = block.values.square(), []
+    for place, across in zip(block.where, (2, 1), strict=True):
+        share = squares.sum(across)
+        share /= share.sum(1, keepdim=True).clamp_(min=torch.finfo(share.dtype).tiny)
+        before, after = (int((part.cumsum(1).amax(0) <= tail).sum()) for part in (share, share.flip(1)))
+        first = place.start + before
+        cut.append(slice(first, max(place.stop - after, first)))
+    where = cut[0], cut[1]
+    rows, cols = inside(where, block.where)
+    return Block(block.rows, where, block.values[:, rows, cols].clone())
 
 
 def gram(first: Sequence[Block], second: Sequence[Block], out: torch.Tensor) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.render.blocks import Block, dense, inside
+from bayesjoint.render.blocks import Block, dense, inside, total, trimmed
 from bayesjoint.render.grid import Scratch, linear_map
 from bayesjoint.render.optics import Optics
 from bayesjoint.render.smooth import Smooth
 from bayesjoint.render.stamp import Stamp, StampPlan
-from bayesjoint.scalar import dot
+from bayesjoint.scalar import add_scaled, dot, numbers
 
 __all__ = ["Renderer"]
 
@@ -135,7 +135,15 @@ class Renderer:
         return value, by_source, by_sky
 
     def blocks(
-        self, local: Locals, sky: Locals, weight: torch.Tensor | None = None, *, of: Iterable[int] | None = None, passing: bool = False
+        self,
+        local: Locals,
+        sky: Locals,
+        weight: torch.Tensor | None = None,
+        *,
+        of: Iterable[int] | None = None,
+        passing: bool = False,
+        tail: float = 0.0,
+        residual: torch.Tensor | None = None,
     ) -> list[Block]:
         """Derivatives of the model by local parameters, sources first, then skies, times `weight` (ny, nx), where they are not zero.
 
@@ -144,25 +152,29 @@ class Renderer:
         of : iterable of int, optional
             Which sources and skies, by number; all of them.
         passing : bool
-            In buffers, until the next call: fresh memory of that size costs more than what is written there.
+            Those over the whole image in buffers, until the next call: fresh memory of that size costs more than what is written there.
+        tail : float
+            Part of its sum of squares that each column may lose beyond each edge of its block, which is made as small as that allows.
+        residual : tensor, shape (ny, nx), optional
+            The model of all that is chosen, times `weight`, is taken from it in place, nothing of it left away.
         """
         new, count = self._scratch.reset(), len(local)
         everything = [*local, *sky]
         chosen = list(range(len(everything))) if of is None else list(of)
         starts = np.cumsum([0, *(len(v) for v in everything)]).tolist()
         where = {k: self._reach(k, everything[k]) if k < count else self.everywhere for k in chosen}
-        blocks = []
+        rows = {k: list(range(starts[k], starts[k + 1])) for k in chosen}
+        blocks, canvases = [], {}
 
-        def block(sources: list[int], place: tuple[slice, slice]) -> Block:
-            rows = [r for k in sources for r in range(starts[k], starts[k + 1])]
-            shape = (len(rows), *(w.stop - w.start for w in place))
-            values = new.empty(shape, self.dtype, self.device) if passing else torch.empty(shape, dtype=self.dtype, device=self.device)
-            blocks.append(Block(rows, place, values))
-            return blocks[-1]
+        def buffer(columns: int, place: tuple[slice, slice], lasting: bool) -> torch.Tensor:
+            shape = columns, *(w.stop - w.start for w in place)
+            return torch.empty(shape, dtype=self.dtype, device=self.device) if lasting else new.empty(shape, self.dtype, self.device)
 
         whole = [k for k in chosen if where[k] == self.everywhere]
         if whole:
-            values, at = block(whole, self.everywhere).values, 0
+            held = [r for k in whole for r in rows[k]]
+            values, at = buffer(len(held), self.everywhere, not passing), 0
+            blocks.append(Block(held, self.everywhere, values))
             one = torch.ones(self.shape, dtype=self.dtype, device=self.device) if weight is None else weight
             for k in whole:
                 v = everything[k]
@@ -172,9 +184,22 @@ class Renderer:
                     for m, column in enumerate(self._sky_columns(v, one)):
                         values[at + m] = column
                 at += len(v)
+            if residual is not None:
+                total(blocks, -self.amplitudes(local, sky), residual)
         for k in chosen:
-            if where[k] != self.everywhere:
-                self._columns(k, local[k], weight, where[k], block([k], where[k]).values)
+            place = where[k]
+            if place == self.everywhere:
+                continue
+            shape = len(rows[k]), *(w.stop - w.start for w in place)
+            if tail and shape in canvases:  # one canvas serves all sources of its shape, and stays in the cache
+                values = canvases[shape]
+            else:
+                values = canvases[shape] = buffer(len(rows[k]), place, not tail)
+            self._columns(k, local[k], weight, place, values)
+            if residual is not None:
+                add_scaled(residual[place], values[-1], -numbers(local[k][-1:])[0])
+            block = Block(rows[k], place, values)
+            blocks.append(trimmed(block, tail) if tail else block)
         return blocks
 
     def _columns(self, k: int, v: torch.Tensor, weight: torch.Tensor | None, place: tuple[slice, slice], out: torch.Tensor) -> None:

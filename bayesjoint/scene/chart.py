@@ -188,7 +188,7 @@ class Chart:
     def precision(self, z: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
         """Minus the second derivative of `log_prior` by z, made positive: shape (n, n); `slope` is the second of `slopes`."""
         slope = slope * self.inverse_scale[:, None]
-        h = slope.T @ slope
+        h = torch.sparse.mm(slope.T.to_sparse(), slope)
         for i, transform in self.other:
             x = z[i].detach().clone().requires_grad_(True)
             theta = transform(x) if transform is not None else torch.exp(x) if bool(self.positive[i]) else x

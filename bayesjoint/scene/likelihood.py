@@ -12,7 +12,7 @@ import pyro.distributions as dist
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.render.blocks import gram, products, total
+from bayesjoint.render.blocks import gram, products
 from bayesjoint.render.renderer import Renderer
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scalar import dot
@@ -25,6 +25,8 @@ __all__ = ["ImageLikelihood"]
 
 BUDGET = 2**30
 """Bytes of derivatives of one image held at a time."""
+TAIL = 1e-10
+"""Part of its sum of squares that a column loses beyond each edge of what is held: 10⁻⁵ sigma of a parameter, and most of the PSF's wings."""
 
 
 class ImageLikelihood:
@@ -176,8 +178,7 @@ class ImageLikelihood:
         residual = self.data * weight
         jac = []
         if len(groups) == 1:
-            jac = self.renderer.blocks(*local, weight, passing=True)
-            total(jac, -self.renderer.amplitudes(*local), residual)
+            jac = self.renderer.blocks(*local, weight, passing=True, tail=TAIL, residual=residual)
         else:
             residual -= self.renderer.image(*local) * weight
         t = residual.square()
@@ -187,11 +188,11 @@ class ImageLikelihood:
             gram(jac, jac, h)
         else:  # more than memory is to hold: a pair of groups at a time
             for i, group in enumerate(groups):
-                first = self.renderer.blocks(*local, weight, of=group)
+                first = self.renderer.blocks(*local, weight, of=group, tail=TAIL)
                 products(first, pull, g)
                 gram(first, first, h)
                 for other in groups[i + 1 :]:
-                    gram(first, self.renderer.blocks(*local, weight, of=other), h)
+                    gram(first, self.renderer.blocks(*local, weight, of=other, tail=TAIL), h)
         h *= self.noise.information * self.factor[:, None] * self.factor
         gradient = full.new_zeros(n).index_add_(0, self.index, g * self.factor)
         precision = full.new_zeros(n, n).index_add_(1, self.index, full.new_zeros(n, m).index_add_(0, self.index, h))
