@@ -184,7 +184,7 @@ def test_a_transient_on_its_host(data):
     less = np.array([*of_2018, *-of_2016])
     assert abs(bright - dark - known) < 3 * np.hypot(np.sqrt(less @ covariance @ less), known / 41)
     # its place, on 2018_a's pixels, is of a stack of the five frames of 2018 as they are: they lie so far from 2018_a on average (CRPIX shift)
-    found = np.array(best.scene.frame.to_pixel(whole[0].placement, best.values["sn.x"], best.values["sn.y"])) + [-0.076, 0.03]
+    found = np.array(best.scene.frame.to_pixel(whole[0].placement, best.values["sn.x"], best.values["sn.y"])) + np.array((-0.076, 0.03))
     theirs = np.sqrt(2) * 1.2 / 2.355 / 41  # arcsec: of a point source of FWHM 1.2 arcsec at 41 sigma
     sigma = [np.hypot(np.hypot(best.errors[p], theirs), 0.03 * 0.263) / 0.263 for p in ("sn.y", "sn.x")]  # x runs to the South
     assert (abs(found - [88.47, 87.75]) < 3 * np.array(sigma)).all(), (found, sigma)
