@@ -223,6 +223,13 @@ def test_automatic_windows_change_nothing_that_matters():
     assert all(abs(a.values[n] - b.values[n]) < 0.1 * a.errors[n] for n in a.names) and max(b.lost_light["g"].values()) < 0.1
 
 
+def test_a_radius_may_have_a_unit():
+    windows = [bj.Sersic("a", window=w).window for w in (9.0, 9.0 * u.arcsec, 0.15 * u.arcmin)]
+    assert windows == pytest.approx([9.0] * 3) and bj.Sersic("a", window={"r": 9 * u.arcsec}).window == {"r": 9.0}
+    with pytest.raises(ValueError, match="window of a"):
+        bj.Sersic("a", window=9 * u.nJy)
+
+
 def test_a_window_may_be_narrower_than_the_psf():
     image = bj.Image(np.zeros((18, 18)), sigma=1.0, psf=bj.PSF.gaussian(6.1, 2.75), pixel_scale=2.75, zeropoint=25.0, band="g")
     values = {"s.x": 0.7, "s.y": -0.4, "s.q": 0.7, "s.pa": 20.0, "s.n": 0.5, "s.r_eff": 2.0, "s.flux[g]": 1e5}

@@ -39,7 +39,7 @@ def as_window(given: Any, where: str, nested: bool = False) -> Window:
         if not rows.size:
             raise ValueError(f"The window of {where} is a segment without pixels.")
         return [int(cols[0]), int(cols[-1]) + 1, int(rows[0]), int(rows[-1]) + 1]
-    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
+    if isinstance(given, Sequence | np.ndarray) and not isinstance(given, str) and np.ndim(given):  # a radius may be a Quantity, an array of no dimension
         flat = np.asarray(given).ravel()
         if flat.size != 4 or not np.issubdtype(flat.dtype, np.number) or (flat != np.round(flat)).any() or flat[1] <= flat[0] or flat[3] <= flat[2]:
             raise ValueError(f"The window of {where} is to be pixels [[x0, x1], [y0, y1]] (half-open, x1 > x0, y1 > y0), and {given!r} came.")
