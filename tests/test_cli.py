@@ -1,17 +1,37 @@
 """The command line: results, and one sentence on bad input."""
 
 import json
+import os
+import pathlib
+import pty
+import shutil
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
+import yaml
 from astropy.io import fits
 from astropy.table import QTable
 from conftest import small_scene
 
 import bayesjoint as bj
 from bayesjoint.cli import main
+
+LAPLACE = ("--sampler", "laplace", "--draws", "60")
+HAND = """
+bayesjoint: scene
+version: 1
+components:
+- type: Sersic
+  name: galaxy
+  parameters:
+    n: {prior: {LogNormal: {loc: 0.7, scale: 0.5}}}
+- {type: Point, name: agn, parameters: {x: {shared: galaxy.x}, y: {shared: galaxy.y}}}
+- {type: Sky, name: sky}
+values: {galaxy.n: 1.4}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +40,19 @@ def files(tmp_path_factory):
     for im in small_scene().images:
         im.write(folder / f"{im.name}.fits")
     return [str(folder / "g.fits"), str(folder / "i.fits")]
+
+
+@pytest.fixture(scope="module")
+def sampled(files, tmp_path_factory):
+    """A run with draws."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["fit", *files, *LAPLACE, "--quiet", "--out", str(out)]) == 0
+    return out
+
+
+def said(capsys):
+    """The one JSON object of standard output, and that nothing else stands there."""
+    return json.loads(capsys.readouterr().out, parse_constant=lambda token: pytest.fail(f"{token} is no JSON"))
 
 
 @pytest.mark.parametrize(("sampler", "model"), [("laplace", "sersic+sky"), ("none", "sersic+point+plane"), ("nuts", "sersic+sky")])
@@ -40,15 +73,152 @@ def test_fit_writes_what_it_promises(files, tmp_path, capsys, sampler, model):
     assert all(n in page for n in scene.names) and f"bayesjoint fit {files[0]}" in page
 
 
+def test_json_of_a_fit_and_its_report_are_for_scripts(files, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["fit", *files, *LAPLACE, "--zeropoint", "22.5,28", "--out", str(out), "--json"]) == 0
+    found = said(capsys)
+    post = bj.load(out / "posterior.nc")
+    assert found["fit"]["converged"] and found["fit"]["dof"] > 2000 and abs(found["fit"]["chi2"] / found["fit"]["dof"] - 1) < 0.1
+    assert found["posterior"]["sampler"] == "laplace" and found["posterior"]["draws"] == 60 and isinstance(found["reasons"], list)
+    assert {*post.names, "galaxy.mag[g]"} <= set(found["parameters"])
+    one = found["parameters"]["galaxy.r_eff"]
+    assert one["unit"] == "arcsec" and abs(one["value"] - 1.6) < 4 * one["error"] and one["q5"] < one["q50"] < one["q95"]
+    assert all(pathlib.Path(f).is_file() for f in found["files"]) and len(found["files"]) == 6
+    assert main(["report", str(out), "--json"]) == 0
+    again = said(capsys)
+    assert again["files"] == [str(out / "report.html")] and again["parameters"]["galaxy.n"]["q50"] == found["parameters"]["galaxy.n"]["q50"]
+
+
+def test_no_nan_is_printed_as_json(capsys):
+    from bayesjoint.cli.summary import say
+
+    say({"a": float("nan"), "b": [np.float64(np.inf), np.int64(3)], "c": {"d": pathlib.Path("x"), "e": np.bool_(True)}})
+    assert said(capsys) == {"a": None, "b": [None, 3], "c": {"d": "x", "e": True}}
+
+
+def test_demo_leaves_images_and_the_truth_and_may_be_made_again(tmp_path, capsys):
+    out = tmp_path / "demo"
+    for _ in range(2):
+        assert main(["demo", "--sampler", "none", "--out", str(out), "--json", "--quiet"]) == 0
+        found = said(capsys)
+    assert {"r.fits", "W1.fits", "NUV.fits", "run.yaml"} <= {p.name for p in out.iterdir()}
+    far = [k for k, v in found["truth"].items() if abs(found["parameters"][k]["value"] - v) > 4 * found["parameters"][k]["error"]]
+    assert not far and found["posterior"] is None
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "r.fits").write_text("my own")
+    assert main(["demo", "--sampler", "none", "--out", str(tmp_path / "mine")]) == 2
+    assert (tmp_path / "mine" / "r.fits").read_text() == "my own" and "--overwrite" in capsys.readouterr().err
+
+
+def test_results_are_replaced_only_when_asked_and_then_wholly(files, sampled, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(sampled, out)
+    before = {p.name: p.read_bytes() for p in out.iterdir()}
+    assert main(["fit", *files, "--sampler", "none", "--out", str(out)]) == 2
+    assert "--overwrite" in capsys.readouterr().err and before == {p.name: p.read_bytes() for p in out.iterdir()}
+    (out / "notes.txt").write_text("mine")
+    assert main(["plot", str(out), "--what", "history", "--quiet"]) == 0
+    assert main(["fit", *files, "--sampler", "none", "--out", str(out), "--overwrite", "--quiet"]) == 0
+    assert {p.name for p in out.rglob("*") if p.is_file()} == {"table.ecsv", "scene.yaml", "run.yaml", "residuals.png", "notes.txt"}
+
+
+def test_strict_is_a_status_of_its_own(files, tmp_path, monkeypatch):
+    arguments = ["fit", *files, "--sampler", "none", "--quiet", "--out"]
+    assert main([*arguments, str(tmp_path / "good"), "--strict"]) == 0
+    monkeypatch.setattr("bayesjoint.infer.fit.Fit.converged", property(lambda self: False, lambda self, value: None), raising=False)
+    assert main([*arguments, str(tmp_path / "bad")]) == 0 and main([*arguments, str(tmp_path / "worse"), "--strict"]) == 3
+
+
+# -- scenes ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_scene_is_fitted_from_where_it_ended_on_the_images_of_its_run(sampled, tmp_path, capsys):
+    assert main(["fit", "--scene", str(sampled / "scene.yaml"), "--sampler", "none", "--out", str(tmp_path / "again"), "--json"]) == 0
+    found, first = said(capsys), yaml.safe_load((sampled / "scene.yaml").read_text())
+    assert found["parameters"]["galaxy.n"]["value"] == pytest.approx(first["values"]["galaxy.n"], abs=1e-3)
+    history = yaml.safe_load((tmp_path / "again" / "run.yaml").read_text())["history"]
+    assert len(history) <= 3 and history[0]["chi2"] == pytest.approx(first["fit"]["chi2"], rel=1e-6)
+
+
+def test_a_scene_made_by_hand_is_fitted(files, tmp_path, capsys):
+    (tmp_path / "agn.yaml").write_text(HAND)
+    assert main(["fit", "--scene", str(tmp_path / "agn.yaml"), *files, "--sampler", "none", "--out", str(tmp_path / "run"), "--json"]) == 0
+    found = said(capsys)["parameters"]
+    assert {"agn.flux[g]", "galaxy.flux[i]"} <= set(found) and "agn.x" not in found
+    assert "LogNormal(0.7, 0.5) (given)" in bj.Scene.load(tmp_path / "agn.yaml", [bj.Image.read(f) for f in files]).describe()
+    # a run.yaml by hand, its files named from where it lies
+    for f in files:
+        shutil.copy(f, tmp_path)
+    (tmp_path / "run.yaml").write_text("images:\n- {file: g.fits, psf: null}\n- {file: i.fits, band: I}\n")
+    assert main(["fit", "--scene", str(tmp_path / "agn.yaml"), "--sampler", "none", "--out", str(tmp_path / "two"), "--json"]) == 0
+    assert "agn.flux[I]" in said(capsys)["parameters"]
+
+
+HOSTILE = {
+    "code": ("!!python/object/apply:os.system ['touch {0}/owned']", "cannot be read as YAML"),
+    "a module": ("bayesjoint: !!python/module:os", "cannot be read as YAML"),
+    "a list": ("- 1\n- 2", "to hold a mapping"),
+    "another version": ("bayesjoint: scene\nversion: 99", "no scene written by this version"),
+    "no components": ("bayesjoint: scene\nversion: 1", "there is no 'components'"),
+    "components that are none": ("bayesjoint: scene\nversion: 1\ncomponents: 3", "not as scene.save writes it"),
+    "an unknown type": ("bayesjoint: scene\nversion: 1\ncomponents: [{{type: os.system, name: g}}]", "is not known"),
+    "an unknown prior": (HAND.replace("LogNormal", "eval").replace("{", "{{").replace("}", "}}"), "is not known"),
+    "a prior's argument": (HAND.replace("loc: 0.7", "loc: '__import__'").replace("{", "{{").replace("}", "}}"), "one number"),
+    "an unknown value": (HAND.replace("galaxy.n: 1.4", "galaxy.e: 1.4").replace("{", "{{").replace("}", "}}"), "no 'galaxy.e'"),
+    "values that are none": (HAND.replace("{galaxy.n: 1.4}", "7").replace("{", "{{").replace("}", "}}"), "'values' is to be a mapping"),
+    "no text": ("\x00\x01", "cannot be read as YAML"),
+}
+
+
+@pytest.mark.parametrize(("text", "says"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_scene_is_refused_and_nothing_run(files, tmp_path, capsys, text, says):
+    (tmp_path / "scene.yaml").write_text(text.format(tmp_path))
+    assert main(["fit", "--scene", str(tmp_path / "scene.yaml"), *files, "--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert says in error[-1] and error[-1].startswith("bayesjoint: ") and "Traceback" not in "".join(error)
+    assert not (tmp_path / "owned").exists() and not list(tmp_path.glob("run/*"))
+
+
+# -- pictures, files ---------------------------------------------------------------------------------------------------
+
+
+def test_plot_draws_what_there_is_without_sampling(sampled, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bayesjoint.infer.climb.fit", lambda *a, **k: pytest.fail("there are draws: no fit is needed"))
+    kinds = ["panels", "image", "components", "profile", "sed", "corner", "trace", "rank"]
+    out = tmp_path / "pictures"
+    assert main(["plot", str(sampled), "--what", *kinds, "--out", str(out), "--dpi", "40", "--json"]) == 0
+    files = [pathlib.Path(f) for f in said(capsys)["files"]]
+    names = {"panels", "image_g", "image_i", "components_g", "components_i", "profile", "sed", "corner", "trace", "rank"}
+    assert names == {f.stem for f in files} == {f.stem for f in out.iterdir()} and all(f.stat().st_size > 1000 for f in files)
+    one = tmp_path / "c.pdf"
+    assert main(["plot", str(sampled), "--what", "corner", "--parameter", "galaxy.q", "galaxy.n", "--out", str(one)]) == 0
+    assert one.read_bytes().startswith(b"%PDF") and capsys.readouterr().out.strip() == str(one)
+
+
+def test_a_fit_without_draws_has_its_own_history_and_pictures(files, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert main(["fit", *files, "--sampler", "none", "--quiet", "--out", str(out)]) == 0
+    assert main(["plot", str(out), "--dpi", "40", "--format", "svg"]) == 0
+    names = {p.name for p in (out / "plots").iterdir()}
+    assert {"panels.svg", "profile.svg", "sed.svg", "history.svg"} <= names and not {"corner.svg", "colour.svg", "trace.svg"} & names
+    from bayesjoint.cli.folder import Folder
+
+    made = Folder(out)
+    assert len(made.best.history) == len(yaml.safe_load((out / "run.yaml").read_text())["history"]) > 3
+    assert main(["plot", str(out), "--what", "corner"]) == 2 and "holds no draws" in capsys.readouterr().err
+
+
 def test_info_says_what_a_file_is_taken_for(files, capsys):
     assert main(["info", *files, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = said(capsys)["images"]
     images = [bj.Image.read(f) for f in files]
     assert [f["shape"] for f in found] == [list(im.shape) for im in images] and found[0]["zeropoint_ab"] == images[0].zeropoint
     assert found[1]["psf_fwhm_arcsec"] == pytest.approx(images[1].psf.fwhm * images[1].pixel_scale)
     assert main(["info", files[0]]) == 0
     assert "pixel_scale_arcsec" in capsys.readouterr().out
 
+
+# -- bad input ---------------------------------------------------------------------------------------------------------
 
 BAD = {
     "missing file": (lambda d, f: ["fit", str(d / "none.fits")], "no file"),
@@ -57,20 +227,117 @@ BAD = {
     "no noise": (lambda d, f: ["fit", str(d / "plain.fits")], "no noise"),
     "unknown model": (lambda d, f: ["fit", *f, "--model", "spiral"], "sersic"),
     "bands": (lambda d, f: ["fit", *f, "--bands", "g"], "--bands"),
+    "zeropoints": (lambda d, f: ["fit", *f, "--zeropoint", "22,23,24"], "--zeropoint is to name one a file"),
+    "a zeropoint in words": (lambda d, f: ["fit", *f, "--zeropoint", "AB"], "--zeropoint takes numbers"),
     "same file twice": (lambda d, f: ["fit", f[0], f[0]], "Two images are named"),
     "no run": (lambda d, f: ["report", str(d)], "holds no run.yaml"),
+    "no run to plot": (lambda d, f: ["plot", str(d)], "holds no run.yaml"),
     "draws": (lambda d, f: ["fit", *f, "--draws", "0", "--sampler", "laplace"], "draws"),
+    "nothing to fit": (lambda d, f: ["fit"], "nothing to fit"),
+    "no scene": (lambda d, f: ["fit", *f, "--scene", str(d / "none.yaml")], "no file"),
+    "scene and model": (lambda d, f: ["fit", *f, "--scene", "s.yaml", "--model", "sersic"], "--model and --scene"),
+    "a scene alone": (lambda d, f: ["fit", "--scene", str(d / "scene.yaml")], "no run.yaml beside"),
+    "a scene of other images": (lambda d, f: ["fit", "--scene", str(d / "saved.yaml"), f[0]], "made on 2 images"),
 }
 
 
 @pytest.mark.parametrize(("arguments", "says"), BAD.values(), ids=BAD.keys())
-def test_bad_input_is_status_2_and_one_sentence(files, tmp_path, capsys, arguments, says):
+def test_bad_input_is_status_2_and_one_sentence(files, sampled, tmp_path, capsys, arguments, says):
     (tmp_path / "empty.fits").write_bytes(b"")
     (tmp_path / "text.fits").write_text("this is no FITS file" * 200)
+    (tmp_path / "scene.yaml").write_text(HAND)
+    shutil.copy(sampled / "scene.yaml", tmp_path / "saved.yaml")
     fits.PrimaryHDU(np.ones((9, 9))).writeto(tmp_path / "plain.fits")
-    assert main([*arguments(tmp_path, files), "--out", str(tmp_path / "run")]) == 2
+    out = tmp_path / ("page.html" if "report" in arguments(tmp_path, files) else "run")
+    assert main([*arguments(tmp_path, files), "--out", str(out)]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert says in error[-1] and error[-1].startswith("bayesjoint: ") and "Traceback" not in "".join(error)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["report", "--out", "r.fits"], "to be an HTML file"),
+    (["plot", "--what", "panels", "--out", "r.fits"], "is to end in .png"),
+    (["plot", "--what", "image", "--out", "r.png"], "2 pictures do not go into one file (image_g, image_i)"),
+    (["plot", "--what", "profile", "--source", "galxy"], "Did you mean 'galaxy'"),
+    (["plot", "--what", "image", "--image", "z"], "no image 'z'"),
+    (["plot", "--what", "trace", "--parameter", "galaxy.flux[g]"], "all their bands"),
+    (["plot", "--what", "colour"], "three images"),
+    (["plot", "--what", "light_curve"], "no flux by image"),
+    (["plot", "--dpi", "0"], "--dpi"),
+])  # fmt: skip
+def test_pictures_and_pages_that_cannot_be_say_why(sampled, tmp_path, monkeypatch, capsys, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.fits").write_text("data")
+    assert main([arguments[0], str(sampled), *arguments[1:]]) == 2
+    assert says in capsys.readouterr().err.splitlines()[-1] and (tmp_path / "r.fits").read_text() == "data"
+
+
+@pytest.mark.parametrize("text", ["images: 3", "images: [g.fits]", "images: [{file: 7}]", "!!python/name:os.system", "images: []", "4"])
+def test_a_run_yaml_that_is_none_is_refused(sampled, tmp_path, capsys, text):
+    shutil.copy(sampled / "scene.yaml", tmp_path)
+    (tmp_path / "run.yaml").write_text(text)
+    for arguments in (["report", str(tmp_path)], ["plot", str(tmp_path)], ["fit", "--scene", str(tmp_path / "scene.yaml"), "--out", str(tmp_path / "o")]):
+        assert main(arguments) == 2
+        assert str(tmp_path / "run.yaml") in capsys.readouterr().err.splitlines()[-1]
+
+
+# -- the process ---------------------------------------------------------------------------------------------------------
+
+
+def bayesjoint(*arguments, **options):
+    return subprocess.run([sys.executable, "-m", "bayesjoint", *arguments], capture_output=True, text=True, timeout=300, **options)
+
+
+def test_help_teaches_and_waits_for_no_torch():
+    code = "import sys\nfrom bayesjoint.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit as e: assert not e.code\nassert not {'torch', 'astropy', 'numpy', 'matplotlib'} & set(sys.modules), 'imported'"
+    for command in ("demo", "fit", "plot", "report", "info", None):
+        done = subprocess.run([sys.executable, "-c", code, *filter(None, [command]), "--help"], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0 and "examples:\n  bayesjoint" in done.stdout, done.stderr
+        assert command is None or "--json" in done.stdout
+    version = bayesjoint("--version")
+    assert version.stdout.strip() == bj.__version__
+    assert bayesjoint("fit", "--sampler", "magic").returncode == 2
+
+
+def test_the_package_s_names_come_in_whole_at_their_first_use():
+    code = "import sys, bayesjoint as bj\nassert 'torch' not in sys.modules\nbj.Image\nassert 'bayesjoint.infer.climb' in sys.modules and 'pandas' not in sys.modules\nassert set(dir(bj)) == set(bj.__all__) and all(hasattr(bj, n) for n in bj.__all__) and bj.sky.Sersic is bj.Sersic\nfrom bayesjoint import *\nassert Scene is bj.Scene and not hasattr(bj, 'nothing')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_pipe_has_no_progress_and_a_terminal_has(files, tmp_path):
+    arguments = ["fit", *files, "--sampler", "nuts", "--draws", "9", "--warmup", "4", "--chains", "1", "--json", "--out"]
+    done = bayesjoint(*arguments, str(tmp_path / "pipe"))
+    assert done.returncode == 0 and not json.loads(done.stdout)["converged"]
+    assert not [c for c in ("\r", "%|", "it/s", "\x1b") if c in done.stdout + done.stderr]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    process = subprocess.Popen([sys.executable, "-m", "bayesjoint", *arguments, str(tmp_path / "tty")], stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            shown += chunk
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    printed = process.communicate(timeout=300)[0]
+    assert process.returncode == 0 and json.loads(printed)["posterior"]["draws"] == 9 and b"NUTS" in shown and b"\r" in shown
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
+def test_bash_completes_commands_options_and_choices():
+    script = bayesjoint("--print-completion", "bash").stdout
+    ask = """
+        source /dev/stdin <<< "$SCRIPT"
+        complete() {{ COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _shtab_bayesjoint; echo "${{COMPREPLY[@]}}"; }}
+        {0}
+    """
+    asked = 'complete bayesjoint ""; complete bayesjoint fit --sc; complete bayesjoint plot run --what c'
+    done = subprocess.run(["bash", "-c", ask.format(asked).replace("{{", "{").replace("}}", "}")], env={**os.environ, "SCRIPT": script}, capture_output=True, text=True, timeout=60)  # fmt: skip
+    commands, option, kinds = done.stdout.splitlines()
+    assert {"demo", "fit", "plot", "report", "info"} <= set(commands.split()) and option.split() == ["--scene"], done.stderr
+    assert set(kinds.split()) == {"components", "colour", "corner"}
 
 
 def test_chains_run_from_an_unguarded_script_and_from_standard_input(files):

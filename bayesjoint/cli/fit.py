@@ -1,0 +1,146 @@
+"""``bayesjoint fit``: images of one patch of sky, fitted jointly and sampled."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from typing import Any
+
+import shtab
+
+from bayesjoint.cli import options as given
+from bayesjoint.cli.files import read
+from bayesjoint.cli.folder import RUN, claim, document, images_told
+
+__all__ = ["add", "components", "run"]
+
+DESCRIPTION = """\
+Fit several FITS images of one object at once and sample the joint posterior.
+
+what a file must hold
+  science pixels in the primary HDU or in SCI; their noise in VAR, ERR, IVAR or WHT (or --estimate-noise); a celestial WCS, or
+  the keyword PIXSCALE (or --pixel-scale). MASK or DQ (non-zero: ignored), PSF (effective, as made from stars) and MAGZERO are
+  used where they are there. 'bayesjoint info FILE.fits' says what is found.
+
+bands and zeropoints
+  Images of one band share their fluxes. The band is the header's BAND or FILTER, else the file's name; --bands says otherwise,
+  in the files' order. With AB zeropoints (MAGZERO, or --zeropoint, one for all or one a file) fluxes are in nJy and tables have
+  magnitudes; without, fluxes are in image units.
+
+the model
+  --model is a sum of sersic, point, sky and plane: 'sersic+sky' (default), 'sersic+point+sky' (the point shares the galaxy's
+  centre), 'sersic+sersic+sky' (bulge and disc of one centre). Structure is shared by all images; every band has a flux of its
+  own, every image a sky. --scene takes any other model: a YAML file that scene.save, best.save or an earlier run wrote, or one
+  made by hand:
+
+    bayesjoint: scene
+    version: 1
+    components:
+    - {type: Sersic, name: galaxy, parameters: {n: {prior: {LogNormal: {loc: 1.2, scale: 0.3}}}}}
+    - {type: Point, name: agn, parameters: {x: {shared: galaxy.x}, y: {shared: galaxy.y}}}
+    - {type: Sky, name: sky}
+
+  Where it holds values, the fit begins there. Without files on the command line, the images are those that a run.yaml beside
+  it names.
+"""
+EPILOG = """\
+examples:
+  bayesjoint fit KiDS_r.fits SDSS_r.fits --bands KiDS_r,SDSS_r --out run/
+  bayesjoint fit r.fits i.fits --sampler laplace --zeropoint 22.5,25.1 --json > result.json
+  bayesjoint fit cutout.fits --estimate-noise --pixel-scale 0.2 --psf none
+  bayesjoint fit --scene agn.yaml r.fits i.fits --out agn/
+  bayesjoint fit --scene run/scene.yaml --sampler svi --out again/
+
+results in --out: table.ecsv (one row a source), posterior.nc (for bj.load and ArviZ), scene.yaml (the model and its maximum),
+run.yaml (files and command), residuals.png, corner.png. Exit status: 0 done, 2 bad input, 3 not converged (with --strict).
+"""
+
+
+def add(commands: Any) -> None:
+    """Add the command."""
+    parser = given.command(commands, "fit", run, "fit FITS images jointly, and sample", DESCRIPTION, EPILOG)
+    parser.add_argument("files", nargs="*", metavar="FILE.fits", help="images of one patch of sky").complete = shtab.FILE
+    parser.add_argument("--model", help="components, joined by + (default sersic+sky)")
+    parser.add_argument(
+        "--scene", type=pathlib.Path, metavar="FILE.yaml", help="a model as scene.save writes it, in place of --model"
+    ).complete = shtab.FILE
+    parser.add_argument("--bands", help="band of each file, in order, joined by commas")
+    parser.add_argument("--zeropoint", help="AB magnitude of one unit: one number for all files, or one a file joined by commas")
+    parser.add_argument("--pixel-scale", help="arcsec per pixel, for files without a WCS: one for all, or one a file joined by commas")
+    parser.add_argument("--psf", choices=("file", "none"), default="file", help="none: ignore the files' PSF")
+    parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
+    given.sampling(parser, draws=1000, out="run")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run it."""
+    given.whole_numbers(options)
+    if options.scene is not None and options.model is not None:
+        raise ValueError("--model and --scene both say what to fit: give one of them.")
+    told, start = given.told(options), None
+    if options.scene is not None:
+        start = _values(options.scene)
+        told = told or _beside(options)
+    elif not told:
+        raise ValueError("There is nothing to fit: name the FITS files, or a --scene with a run.yaml beside it.")
+    claim(options.out, options.overwrite)
+    parts = None if options.scene is not None else components(options.model or "sersic+sky")
+    images = read(told)
+    from bayesjoint.cli.running import run
+    from bayesjoint.scene import Scene
+
+    scene = Scene(parts, images) if parts is not None else Scene.load(options.scene, images)
+    return run(scene, told, options, start=start)
+
+
+def components(model: str) -> list[Any]:
+    """Components of a model such as ``sersic+point+sky``.
+
+    Raises
+    ------
+    ValueError
+        For an unknown component, or none that shines.
+    """
+    from bayesjoint.sky import Point, Sersic, Sky, start
+
+    kinds = [k.strip().lower() for k in model.split("+")]
+    unknown = [k for k in kinds if k not in ("sersic", "point", "sky", "plane")]
+    if (
+        unknown
+        or not {"sersic", "point"} & set(kinds)
+        or kinds.count("sersic") > 2
+        or kinds.count("point") > 1
+        or ("sky" in kinds) + ("plane" in kinds) > 1
+    ):
+        raise ValueError(f"The model is to be made of sersic (once or twice), point, and sky or plane, joined by '+', and {model!r} came.")
+    made: list[Any] = []
+    if kinds.count("sersic") == 2:
+        bulge = Sersic("bulge", n=start(3.0))
+        made += [bulge, Sersic("disc", x=bulge.x, y=bulge.y, n=start(1.0))]
+    elif "sersic" in kinds:
+        made.append(Sersic("galaxy"))
+    if "point" in kinds:
+        made.append(Point("point", x=made[0].x, y=made[0].y) if made else Point("point"))
+    if "sky" in kinds or "plane" in kinds:
+        made.append(Sky(order=int("plane" in kinds)))
+    return made
+
+
+def _values(scene: pathlib.Path) -> dict[str, float] | None:
+    """Where a scene's file says to begin."""
+    if not scene.is_file():
+        raise ValueError(f"There is no file {str(scene)!r} to load a scene from.")
+    values = document(scene).get("values")
+    if values is not None and not isinstance(values, dict):
+        raise ValueError(f"{scene}: 'values' is to be a mapping from parameters to numbers.")
+    return values or None
+
+
+def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The images that a run.yaml beside the scene names."""
+    made = options.scene.parent / RUN
+    if not made.is_file():
+        raise ValueError(f"There are no images to fit: name the FITS files, as there is no {RUN} beside {options.scene} that does.")
+    if options.psf == "none" or options.estimate_noise:
+        raise ValueError(f"--psf and --estimate-noise are for files on the command line, and the images come from {made}.")
+    return images_told(made)

@@ -1,0 +1,106 @@
+"""Running: fit a scene, sample it, write what comes out."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bayesjoint.cli.files import absolute
+from bayesjoint.cli.folder import OURS, POSTERIOR, RUN, SCENE, clear
+from bayesjoint.log import log
+
+if TYPE_CHECKING:
+    from bayesjoint.infer.fit import Fit
+    from bayesjoint.posterior import Posterior
+    from bayesjoint.scene import Scene
+
+__all__ = ["NOT_CONVERGED", "picture", "run"]
+
+NOT_CONVERGED = 3
+"""Exit status; not 1, with which Python ends where something unforeseen happens."""
+
+
+def run(
+    scene: Scene,
+    told: Sequence[Mapping[str, Any]],
+    options: argparse.Namespace,
+    *,
+    start: Mapping[str, float] | None = None,
+    truth: Mapping[str, float] | None = None,
+) -> int:
+    """Fit, sample, write into ``options.out``, which is claimed already, and say so.
+
+    Parameters
+    ----------
+    scene : Scene
+        What to fit.
+    told : sequence of mapping
+        Its files; see `bayesjoint.cli.files.read`.
+    options : Namespace
+        Of `bayesjoint.cli.options.sampling`.
+    start : mapping, optional
+        Values by site at which to begin.
+    truth : mapping, optional
+        Values by site, for the corner plot and for scripts.
+
+    Returns
+    -------
+    int
+        The exit status.
+    """
+    from bayesjoint.cli.summary import say, summary
+
+    out, words = options.out, not (options.quiet or options.json)
+    progress, began = not options.quiet and sys.stderr.isatty(), time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    best = scene.fit(start, progress=progress)
+    clear(out)
+    _write_fit(best, told, options)
+    if words:
+        print(best)
+    post = _sampled(best, options, progress)
+    (post or best).table().write(out / "table.ecsv", overwrite=True)
+    if post is not None:
+        post.save(out / POSTERIOR)
+        try:
+            picture(post.corner(truths=truth), out / "corner.png")
+        except ValueError as e:  # too few draws for it: the results are there all the same
+            log.warning(f"There is no corner.png: {e}")
+    seconds, files = time.perf_counter() - began, [out / n for n in OURS if (out / n).exists()]
+    if options.json:
+        said = {} if truth is None else {"truth": truth}
+        say(summary(best, post, files, command=options.command, seconds=round(seconds, 3), **said))
+    elif words:
+        if post is not None:
+            print(f"\n{post}\n{post.summary()}\n")
+        print(f"Done in {seconds:.1f} s: {out}/ holds {', '.join(f.name for f in files)}")
+    return NOT_CONVERGED if options.strict and not (best.converged and (post is None or post.converged)) else 0
+
+
+def picture(figure: Any, path: pathlib.Path, dpi: int = 90) -> None:
+    """Write a figure; its kind is the path's suffix."""
+    figure.savefig(path, dpi=dpi, bbox_inches="tight")
+
+
+def _write_fit(best: Fit, told: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
+    """The fit's part, before sampling begins: of a run that is stopped this much is there."""
+    import yaml
+
+    from bayesjoint.cli.summary import plain
+
+    best.save(options.out / SCENE)
+    again = {"bayesjoint": "run", "command": options.command, "images": absolute(told), "history": best.history}
+    (options.out / RUN).write_text(yaml.safe_dump(plain(again), sort_keys=False, allow_unicode=True))
+    picture(best.plot(), options.out / "residuals.png")
+
+
+def _sampled(best: Fit, options: argparse.Namespace, progress: bool) -> Posterior | None:
+    if options.sampler == "nuts":
+        return best.nuts(draws=options.draws, warmup=options.warmup, chains=options.chains, seed=options.seed, progress=progress)
+    if options.sampler == "svi":
+        return best.svi(draws=options.draws, seed=options.seed, progress=progress)
+    return best.laplace(draws=options.draws, seed=options.seed) if options.sampler == "laplace" else None
