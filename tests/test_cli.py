@@ -154,6 +154,22 @@ def test_a_scene_made_by_hand_is_fitted(files, tmp_path, capsys):
     assert "agn.flux[I]" in said(capsys)["parameters"]
 
 
+def test_a_saved_scene_serves_for_other_images_and_components_without_what_knew_the_old(files, sampled, tmp_path, capsys):
+    saved = yaml.safe_load((sampled / "scene.yaml").read_text())
+    other = [im.replace(data=im.data + 0.3 * im.typical_sigma) for im in map(bj.Image.read, files)]
+    for im in other:
+        im.write(tmp_path / f"{im.name}.fits")
+    paths, arguments = [str(tmp_path / f"{im.name}.fits") for im in other], ["--sampler", "none", "--json", "--out"]
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({k: v for k, v in saved.items() if k not in ("images", "plan")}))
+    assert main(["fit", "--scene", str(tmp_path / "s.yaml"), *paths, *arguments, str(tmp_path / "one")]) == 0
+    moved = said(capsys)["parameters"]["sky.level[g]"]["value"] - saved["values"]["sky.level[g]"]
+    assert moved == pytest.approx(0.3 * other[0].typical_sigma, rel=1e-3)
+    saved["components"].append({"type": "Point", "name": "star", "position": [2.0, 2.0]})
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump({k: v for k, v in saved.items() if k not in ("plan", "priors", "start", "values")}))
+    assert main(["fit", "--scene", str(tmp_path / "s.yaml"), *files, *arguments, str(tmp_path / "two")]) == 0
+    assert "star.flux[i]" in said(capsys)["parameters"]
+
+
 HOSTILE = {
     "code": ("!!python/object/apply:os.system ['touch {0}/owned']", "cannot be read as YAML"),
     "a module": ("bayesjoint: !!python/module:os", "cannot be read as YAML"),
@@ -277,7 +293,11 @@ def test_pictures_and_pages_that_cannot_be_say_why(sampled, tmp_path, monkeypatc
 def test_a_run_yaml_that_is_none_is_refused(sampled, tmp_path, capsys, text):
     shutil.copy(sampled / "scene.yaml", tmp_path)
     (tmp_path / "run.yaml").write_text(text)
-    for arguments in (["report", str(tmp_path)], ["plot", str(tmp_path)], ["fit", "--scene", str(tmp_path / "scene.yaml"), "--out", str(tmp_path / "o")]):
+    for arguments in (
+        ["report", str(tmp_path)],
+        ["plot", str(tmp_path)],
+        ["fit", "--scene", str(tmp_path / "scene.yaml"), "--out", str(tmp_path / "o")],
+    ):
         assert main(arguments) == 2
         assert str(tmp_path / "run.yaml") in capsys.readouterr().err.splitlines()[-1]
 
