@@ -176,7 +176,9 @@ print("epoch   truth    joint          host held")
 for name in curve["image"][1:]:
     site = f"sn.flux[{name}]"
     e, short = held.errors[site], forced.errors[site]
-    print(f"{name}   {truth[site]:7.0f}   {held.values[site]:6.0f} ± {e:3.0f}   {forced.values[site]:6.0f} ± {short:3.0f} nJy: {100 * short / e:.0f} % of the error")
+    print(
+        f"{name}   {truth[site]:7.0f}   {held.values[site]:6.0f} ± {e:3.0f}   {forced.values[site]:6.0f} ± {short:3.0f} nJy: {100 * short / e:.0f} % of the error"
+    )
 
 # %% [markdown]
 # The fluxes are the same, as they must be at the maximum. The errors are not: what is held has none, so that the host's uncertainty under the
