@@ -73,6 +73,15 @@ def test_fit_writes_what_it_promises(files, tmp_path, capsys, sampler, model):
     assert all(n in page for n in scene.names) and f"bayesjoint fit {files[0]}" in page
 
 
+def test_a_stopped_run_goes_on_from_its_checkpoint(files, tmp_path):
+    again = ["fit", *files, "--chains", "2", "--quiet", "--out", str(tmp_path / "run"), "--overwrite", "--checkpoint", str(tmp_path / "chains")]
+    assert main([*again, "--draws", "20"]) == 0
+    first = bj.load(tmp_path / "run" / "posterior.nc").theta
+    assert main([*again, "--draws", "40"]) == 0
+    more = bj.load(tmp_path / "run" / "posterior.nc").theta
+    assert more.shape[1] == 40 and np.array_equal(more[:, :20], first)
+
+
 def test_json_of_a_fit_and_its_report_are_for_scripts(files, tmp_path, capsys):
     out = tmp_path / "run"
     assert main(["fit", *files, *LAPLACE, "--zeropoint", "22.5,28", "--out", str(out), "--json"]) == 0
@@ -249,6 +258,7 @@ BAD = {
     "no run": (lambda d, f: ["report", str(d)], "holds no run.yaml"),
     "no run to plot": (lambda d, f: ["plot", str(d)], "holds no run.yaml"),
     "draws": (lambda d, f: ["fit", *f, "--draws", "0", "--sampler", "laplace"], "draws"),
+    "checkpoint": (lambda d, f: ["fit", *f, "--checkpoint", str(d), "--sampler", "laplace"], "--checkpoint is for"),
     "nothing to fit": (lambda d, f: ["fit"], "nothing to fit"),
     "no scene": (lambda d, f: ["fit", *f, "--scene", str(d / "none.yaml")], "no file"),
     "scene and model": (lambda d, f: ["fit", *f, "--scene", "s.yaml", "--model", "sersic"], "--model and --scene"),

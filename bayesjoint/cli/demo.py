@@ -29,7 +29,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it; what an earlier demo left is replaced, what anybody else left is not."""
-    given.whole_numbers(options)
+    given.check_sampling(options)
     from bayesjoint.cli.running import run
     from bayesjoint.examples import three_bands
     from bayesjoint.scene import Scene

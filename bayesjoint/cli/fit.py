@@ -50,6 +50,7 @@ examples:
   bayesjoint fit cutout.fits --estimate-noise --pixel-scale 0.2 --psf none
   bayesjoint fit --scene agn.yaml r.fits i.fits --out agn/
   bayesjoint fit --scene run/scene.yaml --sampler svi --out again/
+  bayesjoint fit r.fits i.fits --checkpoint run/chains --overwrite      stopped? the same command goes on
 
 results in --out: table.ecsv (one row a source), posterior.nc (for bj.load and ArviZ), scene.yaml (the model and its maximum),
 run.yaml (files and command), residuals.png, corner.png. Exit status: 0 done, 2 bad input, 3 not converged (with --strict).
@@ -74,7 +75,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    given.whole_numbers(options)
+    given.check_sampling(options)
     if options.scene is not None and options.model is not None:
         raise ValueError("--model and --scene both say what to fit: give one of them.")
     told, start = given.told(options), None

@@ -8,7 +8,7 @@ from typing import Any
 
 import shtab
 
-__all__ = ["command", "sampling", "speech", "told", "whole_numbers"]
+__all__ = ["check_sampling", "command", "sampling", "speech", "told"]
 
 
 def command(commands: Any, name: str, run: Any, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
@@ -39,22 +39,29 @@ def sampling(parser: argparse.ArgumentParser, draws: int, out: str) -> None:
     parser.add_argument(
         "--out", type=pathlib.Path, default=pathlib.Path(out), help=f"folder of the results (default {out}/)"
     ).complete = shtab.DIRECTORY
+    parser.add_argument(
+        "--checkpoint",
+        type=pathlib.Path,
+        help="folder in which nuts keeps its chains as they grow; a run that was stopped goes on from there (with --overwrite)",
+    ).complete = shtab.DIRECTORY
     parser.add_argument("--overwrite", action="store_true", help="put the results in the place of an earlier run's in that folder")
     parser.add_argument("--strict", action="store_true", help="exit status 3 where the fit or the posterior has not converged")
     speech(parser, "no progress bars, no warnings, no summary")
 
 
-def whole_numbers(options: argparse.Namespace) -> None:
-    """Refuse numbers that sampling cannot do with, before anything is read.
+def check_sampling(options: argparse.Namespace) -> None:
+    """Refuse what sampling cannot do with, before anything is read.
 
     Raises
     ------
     ValueError
-        For one that is too small.
+        For a number that is too small, or a checkpoint of what keeps none.
     """
     for name, least in (("draws", 1), ("chains", 1), ("warmup", 0), ("seed", 0)):
         if getattr(options, name) is not None and getattr(options, name) < least:
             raise ValueError(f"--{name} is to be at least {least}, and {getattr(options, name)} came.")
+    if options.checkpoint is not None and options.sampler != "nuts":
+        raise ValueError(f"--checkpoint is for --sampler nuts, and {options.sampler} came.")
 
 
 def told(options: argparse.Namespace) -> list[dict[str, Any]]:

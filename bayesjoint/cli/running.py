@@ -100,7 +100,8 @@ def _write_fit(best: Fit, told: Sequence[Mapping[str, Any]], options: argparse.N
 
 def _sampled(best: Fit, options: argparse.Namespace, progress: bool) -> Posterior | None:
     if options.sampler == "nuts":
-        return best.nuts(draws=options.draws, warmup=options.warmup, chains=options.chains, seed=options.seed, progress=progress)
+        how = {k: getattr(options, k) for k in ("draws", "warmup", "chains", "seed", "checkpoint")}
+        return best.nuts(**how, progress=progress)
     if options.sampler == "svi":
         return best.svi(draws=options.draws, seed=options.seed, progress=progress)
     return best.laplace(draws=options.draws, seed=options.seed) if options.sampler == "laplace" else None
