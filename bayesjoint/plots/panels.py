@@ -96,8 +96,8 @@ def components(
         sources = [k for k in parts if not any(s["name"] == k and s["sky"] for s in subject.meta["sources"])]
     sources = [subject.source(k)["name"] for k in sources]
     if axes is None:
-        columns = min(4, len(sources) + 1)
-        rows = -(-(len(sources) + 1) // columns)
+        rows = -(-(len(sources) + 1) // 4)
+        columns = -(-(len(sources) + 1) // rows)
         axes = new_axes(rows, columns, (3.9, 3.3)).ravel()
         for ax in axes[len(sources) + 1 :]:
             ax.set_axis_off()
