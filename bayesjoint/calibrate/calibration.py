@@ -57,7 +57,7 @@ class Calibration:
 
     @classmethod
     def of(cls, sites: Sequence[str], outcomes: Sequence[Outcome], jitter: np.ndarray, info: dict[str, Any]) -> Calibration:
-        """Gather outcomes."""
+        """Gather `outcomes` of a scene's `sites`; `jitter` (s, n + 1) on (0, 1) breaks ranks' ties, and `info` says how it was run."""
         missing = np.full(len(sites) + 1, -1)
         return cls(
             (*sites, LIKELIHOOD),

@@ -23,7 +23,21 @@ __all__ = ["Frame", "Placement"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image's pixels lie: by a WCS, or by a pixel scale and centre; plus a shift, in arcsec East and North."""
+    """Where an image's pixels lie: by a WCS, or by a pixel scale and centre; plus a shift, in arcsec East and North.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Pixels (ny, nx) of the image.
+    wcs : `~astropy.wcs.WCS`, optional
+        Of the whole image of which this may be a part.
+    scale : float, optional
+        Arcsec per pixel, without a WCS.
+    center, shift : (float, float)
+        Where the middle lies without a WCS, and what is added to all places; arcsec East, North.
+    crop : (int, int)
+        Pixel (x, y) of the WCS's image at which this part begins.
+    """
 
     shape: tuple[int, int]
     wcs: WCS | None = None
@@ -36,7 +50,10 @@ class Placement:
     def of(
         cls, shape: tuple[int, int], *, wcs: WCS | None, pixel_scale: Any, center: Sequence[Any] | None, origin: Sequence[Any] | None
     ) -> Placement:
-        """Check what the user gave and make the placement."""
+        """Check what the user gave and make the placement of an image of `shape` (ny, nx) pixels.
+
+        Exactly one of `wcs` and `pixel_scale` (arcsec); without a WCS, `center` or `origin` (arcsec East, North), as `Image` takes them.
+        """
         if (wcs is None) == (pixel_scale is None):
             raise ValueError(
                 "An image's place on the sky is to be given by exactly one of wcs= and pixel_scale="
@@ -63,7 +80,7 @@ class Placement:
         return cls(shape, scale=scale, center=(x, y))
 
     def check(self, shape: tuple[int, int]) -> Placement:
-        """Return itself for an image of the same shape."""
+        """Return itself for an image of the same `shape`, (ny, nx) pixels."""
         if shape != self.shape:
             raise ValueError(f"An image's place belongs to its shape {self.shape}, and {shape} came: give wcs= or pixel_scale= anew.")
         return self
@@ -73,7 +90,7 @@ class Placement:
         return replace(self, shift=(self.shift[0] + dx, self.shift[1] + dy))
 
     def cropped(self, x0: int, y0: int, shape: tuple[int, int]) -> Placement:
-        """Placement of the part that begins at pixel (x0, y0)."""
+        """Placement of the part of `shape` (ny, nx) pixels that begins at pixel (x0, y0)."""
         if self.wcs is not None:
             return replace(self, shape=shape, crop=(self.crop[0] + x0, self.crop[1] + y0))
         cx = self.center[0] - self.scale * (x0 + (shape[1] - self.shape[1]) / 2)
@@ -87,7 +104,7 @@ class Placement:
 
     @cached_property
     def sky_middle(self) -> SkyCoord | None:
-        """Sky position of the middle, or None without a WCS."""
+        """Sky position (ICRS, degrees) of the middle, or None without a WCS."""
         if self.wcs is None:
             return None
         return SkyCoord(*(float(v) for v in self.to_icrs(*self.middle)), unit="deg", frame="icrs")
@@ -100,7 +117,7 @@ class Placement:
         return float(np.sqrt(abs(np.linalg.det(Frame(self.sky_middle).jacobian(self, *self.middle)))))
 
     def to_icrs(self, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Right ascension and declination (ICRS, degrees) of pixels."""
+        """Right ascension and declination (ICRS, degrees) of pixels (`px`, `py`), 0-based."""
         world = self.wcs.all_pix2world(np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1], 0)
         lon, lat = world[self.wcs.wcs.lng], world[self.wcs.wcs.lat]  # a header may have Dec first
         if self._celestial is None:
@@ -139,7 +156,7 @@ class Frame:
             self._wcs = w
 
     def to_sky(self, placement: Placement, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates (0-based) to (x East, y North) in arcsec; arrays of one shape."""
+        """Pixel coordinates (`px`, `py`), 0-based, by an image's `placement` to (x East, y North) in arcsec; arrays of one shape."""
         px, py = np.asarray(px, float), np.asarray(py, float)
         if placement.wcs is None:
             (mx, my), s = placement.middle, placement.scale
@@ -151,7 +168,7 @@ class Frame:
         return np.asarray(x) + placement.shift[0], np.asarray(y) + placement.shift[1]
 
     def to_pixel(self, placement: Placement, x: float, y: float) -> tuple[float, float]:
-        """(x, y) in arcsec to pixel coordinates (0-based), by Newton steps on `to_sky`."""
+        """(`x`, `y`) in arcsec to pixel coordinates (0-based) by an image's `placement`, by Newton steps on `to_sky`."""
         p = np.array(placement.middle, float)
         for _ in range(20):
             here, slope = self._linear(placement, *p)
@@ -162,7 +179,7 @@ class Frame:
         return float(p[0]), float(p[1])
 
     def jacobian(self, placement: Placement, px: float, py: float) -> np.ndarray:
-        """d(x, y)/d(px, py) in arcsec per pixel at a place, shape (2, 2)."""
+        """d(x, y)/d(px, py) of an image's `placement` in arcsec per pixel at a place, shape (2, 2)."""
         return self._linear(placement, px, py)[1]
 
     def _linear(self, placement: Placement, px: float, py: float) -> tuple[np.ndarray, np.ndarray]:
@@ -172,7 +189,7 @@ class Frame:
         return np.array([x[0], y[0]]), np.array([[x[1] - x[2], x[3] - x[4]], [y[1] - y[2], y[3] - y[4]]]) / (2 * h)
 
     def offset(self, position: Any) -> tuple[float, float]:
-        """A SkyCoord, or a pair in arcsec, as (x, y) of this frame."""
+        """`position`, a SkyCoord or a pair in arcsec, as (x, y) of this frame in arcsec."""
         if isinstance(position, SkyCoord):
             if self.reference is None:
                 raise ValueError("A position on the sky needs a scene with a WCS or a reference=SkyCoord(...); give (x, y) in arcsec instead.")

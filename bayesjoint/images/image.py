@@ -120,7 +120,10 @@ class Image:
 
     @classmethod
     def from_nddata(cls, nddata: NDData, **overrides: Any) -> Image:
-        """Make an image from an `~astropy.nddata.NDData` or `CCDData`: data, uncertainty, mask, WCS and PSF are taken over."""
+        """Make an image from an `~astropy.nddata.NDData` or `CCDData`: data, uncertainty, mask, WCS and PSF are taken over.
+
+        `overrides` are arguments of `Image`, which replace what it says.
+        """
         from bayesjoint.images.reading import from_nddata
 
         return from_nddata(nddata, **overrides)
@@ -133,7 +136,7 @@ class Image:
 
     # -- another one from this ----------------------------------------------------------------------------------------
     def replace(self, **changes: Any) -> Image:
-        """Return a copy with some of the constructor's arguments changed."""
+        """Return a copy with some of the constructor's arguments changed: `changes` are those of `Image`, in its units."""
         kept = {
             "data": self.data, "variance": self.variance, "mask": self.mask, "psf": self.psf, "zeropoint": self.zeropoint, "band": self.band,
             "name": self.name, "epoch": self.epoch, "wavelength": self.wavelength, "gain": self.gain,

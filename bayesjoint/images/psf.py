@@ -78,14 +78,20 @@ class PSF:
 
     @classmethod
     def gaussian(cls, fwhm: Any, pixel_scale: Any = 1.0, **options: Any) -> PSF:
-        """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity)."""
+        """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity).
+
+        `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
+        """
         fwhm, scale = _widths(fwhm, pixel_scale)
         sigma = fwhm / scale / np.sqrt(8 * np.log(2))
         return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), 6.0 * sigma, fwhm / scale, 3.5, options)
 
     @classmethod
     def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, **options: Any) -> PSF:
-        """Moffat (1969) PSF of optical width `fwhm` and wing slope `beta`, made effective for pixels of `pixel_scale`."""
+        """Moffat (1969, A&A 3, 455) PSF of optical width `fwhm` and wing slope `beta`, made effective for pixels of `pixel_scale` (both arcsec or Quantity).
+
+        Brightness falls as r^(-2 `beta`); `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
+        """
         fwhm, scale = _widths(fwhm, pixel_scale)
         if not beta > 1:
             raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")

@@ -39,13 +39,13 @@ class Fit:
     scene : Scene
         The scene, on a render plan made for the result.
     z, z_covariance : torch.Tensor
-        The maximum and its covariance in the flat coordinates.
+        The maximum and its covariance in the flat coordinates, which have no unit.
     values, errors : dict
         By site, in arcsec, degree, nJy (or image units); errors by the delta method.
     covariance, hessian : ndarray, shape (n, n)
-        Of the values, in the order of `names`, and minus the second derivative of the objective by z.
+        Of the values, in their units, in the order of `names`, and minus the second derivative of the objective by z.
     chi2 : float
-        Of the data alone.
+        Sum of squares of the residuals of the data alone, in units of sigma.
     dof : int
         Unmasked pixels minus free parameters.
     converged : bool
@@ -115,7 +115,7 @@ class Fit:
 
     # -- on to the posterior ----------------------------------------------------------------------------------------------
     def laplace(self, draws: int = 1000, seed: int = 0, *, marginalize: str | None = "auto", workers: int | None = None) -> Posterior:
-        """Draw from the Gaussian at the maximum, reweighted by Pareto-smoothed importance sampling; see `bayesjoint.infer.laplace`."""
+        """Draw from the Gaussian at the maximum, reweighted by Pareto-smoothed importance sampling; see `bayesjoint.infer.laplace.laplace`."""
         from bayesjoint.infer.laplace import laplace
 
         return laplace(self, draws=draws, seed=seed, marginalize=marginalize, workers=workers)
@@ -132,7 +132,7 @@ class Fit:
         marginalize: str | None = "auto",
         workers: int | None = None,
     ) -> Posterior:
-        """Draw from the guide that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi`."""
+        """Draw from the guide that Pyro's SVI finds from the maximum and its covariance; see `bayesjoint.infer.svi.svi`."""
         from bayesjoint.infer.svi import svi
 
         options = {"guide": guide, "resample": resample, "max_steps": max_steps, "progress": progress, "marginalize": marginalize, "workers": workers}
@@ -151,7 +151,7 @@ class Fit:
         workers: int | None = None,
         marginalize: str | None = None,
     ) -> Posterior:
-        """Sample by Pyro's NUTS in coordinates whitened by the maximum's covariance; see `bayesjoint.infer.nuts`."""
+        """Sample by Pyro's NUTS in coordinates whitened by the maximum's covariance; see `bayesjoint.infer.nuts.nuts`."""
         from bayesjoint.infer.nuts import nuts
 
         return nuts(
@@ -187,13 +187,24 @@ class Fit:
         return self.scene.residuals(self.values)
 
     def table(self) -> QTable:
-        """One row a source: values, errors (delta method), magnitudes."""
+        """One row a source: values, errors (delta method, ``_err``) and magnitudes, columns with units and descriptions.
+
+        Returns
+        -------
+        `~astropy.table.QTable`
+        """
         from bayesjoint.posterior.tables import source_table
 
         return source_table(self.scene, self.draws(), best=self.values, errors=self.errors)
 
     def draws(self, count: int = 2000, seed: int = 0) -> np.ndarray:
-        """Values by site, shape (count, n), of draws from the Gaussian about the maximum (in the flat coordinates): an approximation, unweighted."""
+        """Values by site, in their units, shape (count, n), of draws from the Gaussian about the maximum (in the flat coordinates): an approximation, unweighted.
+
+        Parameters
+        ----------
+        count, seed : int
+            How many, and the seed of the random numbers.
+        """
         n, rng = len(self.names), np.random.default_rng(seed)
         factor = np.linalg.cholesky(self.z_covariance.cpu().double().numpy()) if n else np.zeros((0, 0))
         return values_of(self.scene, self.z.cpu().double().numpy() + rng.standard_normal((count, n)) @ factor.T)

@@ -42,7 +42,7 @@ class Residuals:
 
     @classmethod
     def of(cls, image: Image, residual: np.ndarray) -> Residuals:
-        """Measure the residuals (data - model) / sigma of an image, shape (ny, nx)."""
+        """Measure the `residual`, (data - model) / sigma, of an `image`, shape (ny, nx)."""
         r = residual[image.valid]
         if not r.size:
             return cls(image.name, 0, float("nan"), float("nan"), float("nan"))

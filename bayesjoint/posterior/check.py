@@ -61,7 +61,7 @@ class Check:
     Parameters
     ----------
     table : DataFrame
-        By image and measure (see `MEASURES`): mean of the data's and of the predicted images' measure, standard deviation of the latter, p.
+        By image and measure (see `MEASURES`; no unit, or in units of sigma): mean of the data's and of the predicted images' measure, standard deviation of the latter, p.
     draws : int
         Of the posterior that were used.
     words : list of str

@@ -49,7 +49,7 @@ def compare(posteriors: Mapping[str, Posterior], *, draws: int | None = 1000, me
     posteriors : mapping of str to Posterior
         Models by name, each with its scene.
     draws, memory : int or None, float
-        As in `Posterior.loo`.
+        Draws to use and megabytes to hold, as in `Posterior.loo`.
     seed : int
         As in `Posterior.log_evidence`.
 

@@ -81,7 +81,7 @@ def scene_from(
     threshold : float
         Significance of a pixel of the smoothed images, in sigma.
     window : optional
-        Of every galaxy; see `Source`.
+        Of every galaxy: pixels, a radius in arcsec, "auto", or None; see `Source`.
     positive : bool
         Fluxes have LogNormal priors, three e-folds wide, about twenty times a point's noise: sources that overlap cannot take what the other's
         model lacks. False leaves them real, with the default prior.

@@ -37,23 +37,23 @@ class Noise:
     linear: bool = False
 
     def energy(self, t: torch.Tensor) -> torch.Tensor:
-        """`const` minus the log density. Plain autograd."""
+        """`const` minus the log density of residuals whose squares in units of sigma² are `t`. Plain autograd."""
         raise NotImplementedError
 
     def score(self, residual: torch.Tensor, weight: torch.Tensor, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sum of energies of residuals (in image units) with weights 1/sigma², and of residuals times slopes; slopes by the model go to `out`."""
+        """Sum of energies of each `residual` (in image units) with its `weight` 1/sigma², and of residuals times slopes; slopes by the model go to `out`."""
         raise NotImplementedError
 
     def pull(self, t: torch.Tensor) -> torch.Tensor | float:
-        """How much of a residual counts: twice the energy's slope by t."""
+        """How much of a residual counts: twice the energy's slope by `t`, its square in units of sigma²."""
         raise NotImplementedError
 
     def distribution(self, model: torch.Tensor, sigma: torch.Tensor) -> dist.TorchDistribution:
-        """Pyro distribution of the pixels."""
+        """Pyro distribution of the pixels about `model`, of scale `sigma`, all in image units."""
         raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        """Random residuals in units of sigma."""
+        """Random residuals in units of sigma, of `shape`, from `rng`."""
         raise NotImplementedError
 
     def options(self) -> dict[str, float]:
@@ -149,7 +149,7 @@ class StudentT(Noise):
 
 
 def by_image(given: Noise | Mapping[str, Noise] | None, images: Sequence[Image]) -> dict[str, Noise]:
-    """The noise of each image: one for all, or by image's or band's name; Gaussian where none is given."""
+    """The noise of each of `images`: what is `given` for all, or by image's or band's name; Gaussian where none is given."""
     if given is None or isinstance(given, Noise):
         return {im.name: given or Gaussian() for im in images}
     if not isinstance(given, Mapping):

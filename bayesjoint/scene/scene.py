@@ -137,7 +137,7 @@ class Scene:
         self.likelihoods = [likelihood(im) for im in self.images]
 
     def with_plans(self, plans: Mapping[str, Mapping[str, StampPlan]], start: Mapping[str, float] | None = None) -> Scene:
-        """The same scene on other render plans, by image and source."""
+        """The same scene on other render plans, by image and source; `start` is where a fit begins, values by site in their units."""
         new = copy.copy(self)
         if start is not None:
             new._start, new.automatic = dict(start), False
@@ -165,7 +165,12 @@ class Scene:
         return dict(self._start)
 
     def vector(self, values: Mapping[str, Any]) -> torch.Tensor:
-        """Values by site as one tensor in the order of `names`; tensors keep their graph.
+        """`values` by site as one tensor in the order of `names`; tensors keep their graph.
+
+        Parameters
+        ----------
+        values : mapping
+            Numbers in arcsec, degree, nJy (or image units), tensors, or Quantities, for every site.
 
         Raises
         ------
@@ -187,16 +192,16 @@ class Scene:
         return torch.stack(parts) if parts else torch.zeros(0, dtype=self.dtype, device=self.device)
 
     def constrain(self, z: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Flat vector to values by site (0-d tensors, in arcsec, degree, nJy); keeps the graph."""
+        """Flat vector `z`, shape (len(names),), to values by site (0-d tensors, in arcsec, degree, nJy); keeps the graph."""
         theta, _ = self.chart.values(z)
         return dict(zip(self.layout.names, theta.unbind(), strict=True))
 
     def unconstrain(self, values: Mapping[str, Any]) -> torch.Tensor:
-        """Values by site (tensors, floats or Quantities) to the flat vector."""
+        """`values` by site (tensors or floats in arcsec, degree, nJy, or Quantities) to the flat vector, shape (len(names),)."""
         return self.chart.unconstrain(self.vector(values))
 
     def full(self, theta: torch.Tensor) -> torch.Tensor:
-        """The sites' values, then the constants, then what follows from both: the vector that likelihoods read."""
+        """The sites' values `theta` (arcsec, degree, nJy), then the constants, then what follows from both: the vector that likelihoods read."""
         return self.links.extend(torch.cat([theta, self._constants]))
 
     # -- densities -----------------------------------------------------------------------------------------------------
@@ -228,18 +233,18 @@ class Scene:
         return Density.apply(z, self, [])
 
     def log_parts(self, z: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The terms of `log_density`: log likelihood of each image, in the order of `images`, and log prior + ``log |d values / d z|``."""
+        """The terms of `log_density` at `z`: log likelihood of each image, in the order of `images`, and log prior + ``log |d values / d z|``."""
         theta, t = self.chart.values(z)
         full = self.full(theta)
         return torch.stack([term.log_prob(full) for term in self.likelihoods]), self.chart.log_prior(z, theta, t)
 
     def log_likelihood(self, z: torch.Tensor) -> torch.Tensor:
-        """Log likelihood of each image, in the order of `images`."""
+        """Log likelihood of each image at the flat vector `z`, in the order of `images`."""
         full = self.full(self.chart.values(z)[0])
         return torch.stack([term.log_prob(full) for term in self.likelihoods])
 
     def log_prior(self, z: torch.Tensor) -> torch.Tensor:
-        """Log prior + ``log |d values / d z|``."""
+        """Log prior + ``log |d values / d z|`` at the flat vector `z`."""
         theta, t = self.chart.values(z)
         return self.chart.log_prior(z, theta, t)
 
@@ -251,7 +256,7 @@ class Scene:
         Parameters
         ----------
         values : mapping
-            By site.
+            By site, in arcsec, degree, nJy (or image units).
         components : iterable of str, optional
             Those wanted, by name; default, all.
         """
@@ -261,18 +266,18 @@ class Scene:
 
     @torch.no_grad()
     def render(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """Model of each image at values by site, in image units."""
+        """Model of each image, shape (ny, nx) in image units, at `values` by site (in arcsec, degree, nJy)."""
         full = self.full(self.vector(values))
         return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self.likelihoods}
 
     @torch.no_grad()
     def residuals(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
-        """(data - model) / sigma of each image, 0 where masked; sigma times its `NoiseScale`, where there is one."""
+        """(data - model) / sigma of each image at `values` by site (in arcsec, degree, nJy), 0 where masked; sigma times its `NoiseScale`, where there is one."""
         full = self.full(self.vector(values))
         return {t.image.name: t.residual(full) for t in self.likelihoods}
 
     def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
-        """Images like the scene's, with the model at `values` and noise of each image's kind drawn from `seed`."""
+        """Images like the scene's, with the model at `values` by site (in arcsec, degree, nJy) and noise of each image's kind drawn from `seed`."""
         rng, full = np.random.default_rng(seed), self.full(self.vector(values)).detach()
         with torch.no_grad():
             return [t.image.replace(data=t.model(full).cpu().numpy().astype(float) + t.draw_noise(full, rng)) for t in self.likelihoods]
@@ -311,7 +316,20 @@ class Scene:
         return {k: v for k, v in self.layout.fixed.items() if k.split("[")[0] not in own}
 
     def fixed(self, values: Mapping[str, Any], sites: Iterable[str]) -> Scene:
-        """A scene like this, with `sites` (names, or a parameter's name for all its bands) held at `values`."""
+        """A scene like this, with some sites held.
+
+        Parameters
+        ----------
+        values : mapping
+            By site, in arcsec, degree, nJy, or Quantities; those that are not held are where a fit begins.
+        sites : iterable of str
+            Which to hold: names, or a parameter's name for all its bands.
+
+        Raises
+        ------
+        ValueError
+            For sites that are not in the scene, or have no value.
+        """
         before = self._held()
         chosen = self._match(sites, [*self.layout.names, *before])
         again = [n for n in chosen if n in before]
@@ -362,7 +380,7 @@ class Scene:
         return self._like(components=kept, images=kept_images, fixed=held, priors={})
 
     def with_images(self, images: Sequence[Image] | Image) -> Scene:
-        """A scene like this on other pixels: images of the same names, in order; priors and held values stay, automatic starts are found anew."""
+        """A scene like this on the pixels of other `images`: images of the same names, in order; priors and held values stay, automatic starts are found anew."""
         images = [images] if isinstance(images, Image) else list(images)
         names, own = [getattr(im, "name", None) for im in images], [im.name for im in self.images]
         if names != own:
@@ -372,7 +390,7 @@ class Scene:
         return self._like(images=images, priors={s.name: s.prior for s in self.layout.sites})
 
     def replanned(self, values: Mapping[str, Any]) -> Scene:
-        """A scene like this whose render plan is made for `values`."""
+        """A scene like this whose render plan is made for `values` by site (in arcsec, degree, nJy)."""
         values = {k: float(to_float(v, self.units[k], k)) for k, v in values.items() if k in self.units}
         return self.with_plans(make_plans(self, values))
 
@@ -393,7 +411,7 @@ class Scene:
         Parameters
         ----------
         start : mapping of values, or a previous Fit, optional
-            Where to begin; sites that are not in it begin at the automatic start.
+            Where to begin, by site in arcsec, degree, nJy or Quantities; sites that are not in it begin at the automatic start.
         prior : bool
             False maximises the likelihood alone, in the same coordinates.
         max_iterations : int
@@ -434,7 +452,7 @@ class Scene:
 
     # -- planning ---------------------------------------------------------------------------------------------------------
     def value(self, component: Component, parameter: str, image: Image, values: Mapping[str, float]) -> float:
-        """Value of a component's parameter as an image sees it, from values by site."""
+        """Value of a `component`'s `parameter`, in its unit, as an `image` sees it, from `values` by site (in arcsec, degree, nJy)."""
         i, n = self.layout.index[component.name, parameter, image.name], len(self.layout.sites)
         if i < n:
             return float(values[self.layout.names[i]])

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bayesjoint.sky.parameters import Link, Param, Ref, Spec, as_param
+from bayesjoint.sky.parameters import Link, Param, Ref, Spec, as_param, documented
 from bayesjoint.sky.windows import as_window
 from bayesjoint.units import to_float
 
@@ -30,10 +30,20 @@ class Component:
         Restrict it to images of these names, or of these bands.
     **params
         Its parameters, each a Pyro distribution (its prior), a number or Quantity (held fixed), another component's
-        parameter (shared), or ``bj.Param(...)``.
+        parameter (shared), arithmetic on such, or ``bj.Param(...)``. Numbers are in the parameter's unit: arcsec, degree, nJy, image units.
+
+    Raises
+    ------
+    TypeError
+        For a parameter that it does not have, or one given as something else.
+    ValueError
+        For a name with '/', '[' or ']'.
     """
 
     specs: tuple[Spec, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = documented(cls.__doc__, cls.specs)
 
     def __init__(self, name: str, *, images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any) -> None:
         name = str(name)
@@ -52,7 +62,7 @@ class Component:
             self.params[key] = as_param(given, known[key], f"{name}.{key}")
 
     def spec(self, name: str) -> Spec:
-        """The spec of one parameter."""
+        """The spec of the parameter `name`: unit, bounds, default prior."""
         return next(s for s in self.specs if s.name == name)
 
     def options(self) -> dict[str, Any]:
@@ -60,7 +70,7 @@ class Component:
         return {}
 
     def sees(self, image: Any) -> bool:
-        """Whether the component concerns an image."""
+        """Whether the component concerns `image`."""
         return (self.images is None or image.name in self.images) and (self.bands is None or image.band in self.bands)
 
     def __getattr__(self, key: str) -> Ref:
@@ -117,7 +127,7 @@ class Point(Source):
         Width in arcsec a year of Normal priors, about 0, of its proper motion: sites ``star.pm_x`` (to the East) and ``star.pm_y``. Its position is
         then that at the mean of its images' epochs, which all need to be known.
     **params
-        See `Source`.
+        `position` (SkyCoord, or arcsec East and North), `images` and `bands`: see `Source`.
     """
 
     specs = (X, Y, FLUX)
@@ -144,7 +154,9 @@ class Sky(Component):
     name : str
         Prefix of its sites.
     order : {0, 1}
-        1 adds slopes along the image's own pixel axes, in image units per pixel and pixel, about its middle.
+        1 adds slopes along the image's own pixel axes, `slope_x` and `slope_y` in image units per pixel and pixel, about its middle.
+    images, bands : sequence of str, optional
+        Which images it concerns; default, all.
     """
 
     specs = (Spec("level", "image", "background at the image's middle", per="image"),)
@@ -175,9 +187,11 @@ class NoiseScale(Component):
     Parameters
     ----------
     scale : Pyro distribution or number, optional
-        Its prior, or what it is held at; default, LogNormal about 1 with a width of 0.5.
+        The factor's prior, or what it is held at (no unit); default, LogNormal about 1 with a width of 0.5.
     name : str
-        Prefix of its sites.
+        Prefix of its sites, ``noise.scale[HST]``.
+    images, bands : sequence of str, optional
+        Which images it concerns; default, all.
     """
 
     specs = (Spec("scale", "", "factor on the image's sigma", per="image", bounds=(1e-3, float("inf")), prior=("lognormal", 1.0, 0.5), guess=1.0),)
@@ -217,7 +231,7 @@ class Shift(Corrector):
     name : str
         Prefix of its sites, ``shift.x[HST]`` and ``shift.y[HST]``.
     x, y : optional
-        A prior of one's own, as for any parameter.
+        A prior of one's own, in arcsec, as for any parameter.
     """
 
     unit = "arcsec"
@@ -246,7 +260,7 @@ class Zeropoint(Corrector):
     name : str
         Prefix of its sites, ``zeropoint.offset[SDSS]``.
     offset : optional
-        A prior of one's own, as for any parameter.
+        A prior of one's own, in mag, as for any parameter.
     """
 
     unit = "mag"

@@ -14,7 +14,7 @@ import torch
 
 from bayesjoint.scalar import New
 from bayesjoint.sky.components import FLUX, Source, X, Y
-from bayesjoint.sky.parameters import Spec
+from bayesjoint.sky.parameters import Spec, documented
 from bayesjoint.sky.profiles import derivatives_of
 from bayesjoint.sky.shapes import Shape, angular_area, plane_total, radial_total
 
@@ -23,6 +23,9 @@ __all__ = ["PA", "Extended", "Q"]
 Q = Spec("q", "", "axis ratio, minor over major", bounds=(0.02, 1.0))
 PA = Spec("pa", "deg", "position angle of the major axis, East of North, in [0, 180)", cyclic=True)
 TINY = 1e-30
+NAME = "name : str\n    Prefix of its sites."
+COMMON = """shape, position, window, images, bands : optional
+    Superellipse and other shapes; where a fit begins (SkyCoord, or arcsec East and North); where there is light; see `Extended`."""
 
 
 class Extended(Source):
@@ -53,6 +56,7 @@ class Extended(Source):
 
     def __init_subclass__(cls) -> None:
         cls.specs = (X, Y, Q, PA, *cls.specs_of_profile, FLUX)
+        cls.__doc__ = documented(cls.__doc__, cls.specs, NAME, COMMON)
 
     def __init__(
         self,
@@ -77,7 +81,7 @@ class Extended(Source):
         super().__init__(name, position=position, window=window, images=images, bands=bands, **params)
 
     def begin(self, size: float) -> dict[str, float]:
-        """Where a fit is to begin at light of this half-light radius in arcsec, for parameters whose spec cannot say so."""
+        """Where a fit is to begin at light of half-light radius `size` (arcsec), for parameters whose spec cannot say so."""
         return {}
 
     def stand_in(self) -> Extended | None:
@@ -85,7 +89,7 @@ class Extended(Source):
         return None
 
     def take_over(self, values: Mapping[str, float]) -> dict[str, float]:
-        """Where its own parameters are to begin, from the stand-in's fitted ones."""
+        """Where its own parameters are to begin, in their units, from `values`: the stand-in's fitted ones."""
         return {}
 
     ends: ClassVar[bool] = False
@@ -97,7 +101,7 @@ class Extended(Source):
 
     @property
     def light_params(self) -> tuple[str, ...]:
-        """Names of the parameters that the light depends on, besides x, y, q, pa and flux."""
+        """Names of the parameters (each with the unit of its spec) that the light depends on, besides x, y, q, pa and flux."""
         return tuple(s.name for s in self.specs[4:-1])
 
     @property
@@ -129,7 +133,7 @@ class Extended(Source):
         return own, parts
 
     def radial_light(self, rho2: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
-        """Brightness at a squared elliptical radius, of unit flux if nothing bends the ellipse; shapes that dim it counted."""
+        """Brightness in 1/arcsec² at `rho2`, a squared elliptical radius in arcsec², of unit flux if nothing bends the ellipse; shapes that dim it counted."""
         own, parts = self._split(params)
         dims = [(s, p) for s, p in parts if s.dims]
         if not dims:
@@ -178,11 +182,11 @@ class Extended(Source):
         return bent(u, v) / angular_area(bends, self.scale(*params))
 
     def unbent(self, u: torch.Tensor, v: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
-        """Brightness in the plane where the ellipse is a circle, before shapes bend it."""
+        """Brightness in 1/arcsec² at (`u`, `v`) arcsec in the plane where the ellipse is a circle, before shapes bend it."""
         return self.radial_light(u * u + v * v + TINY, *params)
 
     def derivatives(self, rho2: torch.Tensor, *params: Any, new: New = torch.empty_like) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-        """`radial_light`, its derivative by ln rho², and by each parameter (those of bending shapes left out)."""
+        """`radial_light` at `rho2` (arcsec²), its derivative by ln rho², and by each parameter (those of bending shapes left out); `new` makes buffers."""
         if self.profile_derivatives is not None and not self.shapes:
             return self.profile_derivatives(rho2, *params, new=new)
         return derivatives_of(self.radial_light)(rho2, *params, new=new)

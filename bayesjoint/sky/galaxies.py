@@ -172,7 +172,7 @@ class EdgeOn(Extended):
         return not self.shapes
 
     def extent(self, *params: torch.Tensor) -> torch.Tensor:
-        """Sixteen scale lengths."""
+        """Sixteen scale lengths, in arcsec."""
         return 16.0 * params[0]
 
     @staticmethod
@@ -183,12 +183,12 @@ class EdgeOn(Extended):
 
     @staticmethod
     def profile(rho2: torch.Tensor, r_s: torch.Tensor) -> torch.Tensor:
-        """Brightness along the disc."""
+        """Brightness along the disc in 1/arcsec², at `rho2` (arcsec²) for a scale length `r_s` (arcsec)."""
         r = torch.sqrt(rho2 + profiles.TINY)
         return profiles.edge_on(r, torch.zeros_like(r), r_s)
 
     def unbent(self, u: torch.Tensor, v: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
-        """Brightness before shapes bend it, in 1/arcsec² for q = 1; shapes that dim it counted."""
+        """Brightness at (`u`, `v`) arcsec before shapes bend it, in 1/arcsec² for q = 1; shapes that dim it counted."""
         own, parts = self._split(params)
         dims = [(s, p) for s, p in parts if s.dims]
 
@@ -284,7 +284,7 @@ class Spline(Extended):
         super().__init__(name, **params)
 
     def begin(self, size: float) -> dict[str, float]:
-        """See `Extended.begin`: an exponential disc."""
+        """An exponential disc's brightness at the knots; see `Extended.begin`."""
         return self.take_over({"n": 1.0, "r_eff": size})
 
     def stand_in(self) -> Sersic:
@@ -295,7 +295,7 @@ class Spline(Extended):
         return new
 
     def take_over(self, values: Mapping[str, float]) -> dict[str, float]:
-        """See `Extended.take_over`: the Sérsic profile at the knots."""
+        """The Sérsic profile's brightness at the knots; see `Extended.take_over`."""
         r = torch.tensor(self.knots, dtype=torch.float64).clamp(min=0.02 * self.knots[-1])
         n, size = (torch.tensor(values[k], dtype=torch.float64) for k in ("n", "r_eff"))
         mu = torch.log(sersic(r**2, n, size).clamp(min=1e-300))
@@ -306,7 +306,7 @@ class Spline(Extended):
         return torch.full_like(params[0], float(np.median(self.knots[1:])))
 
     def limit(self, *params: torch.Tensor) -> torch.Tensor:
-        """The last knot."""
+        """The last knot in arcsec."""
         return torch.full_like(params[0], self.knots[-1])
 
     def options(self) -> dict[str, Any]:

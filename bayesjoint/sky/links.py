@@ -37,7 +37,7 @@ class Waves(Link):
     """A function of wavelength: what a polynomial and a spline share."""
 
     def basis(self, wavelengths: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
-        """What each of its sites is multiplied by at each wavelength (m,), shape (m, k); `ends` are those of the scene."""
+        """What each of its sites is multiplied by at each of `wavelengths` (m,) in micron, shape (m, k); `ends` are those of the scene."""
         raise NotImplementedError
 
     def valued(self, count: int) -> list[bool]:
@@ -62,7 +62,7 @@ class Polynomial(Waves):
         Of each of the others; default, Normal(0, 0.5) in a logarithm or probit, Normal(0, 20) degrees in an angle, and for what has real
         values a Normal of the width of c0's prior.
     start : float or Quantity, optional
-        Of c0; the others begin at 0.
+        Of c0, in the parameter's unit; the others begin at 0.
     """
 
     order: int
@@ -117,9 +117,9 @@ class WavelengthSpline(Waves):
     knots : sequence of float or Quantity
         Wavelengths in micron, at least two, increasing; beyond the ends the spline goes on straight.
     prior : Pyro distribution, optional
-        Of the value at each knot; default, the parameter's own.
+        Of the value at each knot, in the parameter's unit; default, the parameter's own.
     start : float or Quantity, optional
-        Of each.
+        Of each, in the parameter's unit.
     """
 
     knots: tuple[float, ...]
@@ -214,6 +214,18 @@ class Expression(Link):
 class Function(Link):
     """Any function of other parameters, of torch tensors: ``bj.Function(lambda r: 2 * torch.sqrt(r), bulge.r_eff)``. It cannot be saved;
     what arithmetic can say (`Expression`) can.
+
+    Parameters
+    ----------
+    function : callable
+        Of 0-d torch tensors in the parameters' units (arcsec, degree, nJy); gives one in the unit of the parameter that it is for.
+    *parameters : parameters of components
+        What it is given, in order.
+
+    Raises
+    ------
+    TypeError
+        For anything else.
     """
 
     function: Callable[..., torch.Tensor]

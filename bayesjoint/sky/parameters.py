@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +15,7 @@ from bayesjoint.units import to_float
 if TYPE_CHECKING:
     from bayesjoint.sky.components import Component
 
-__all__ = ["Link", "Param", "Ref", "Spec", "as_param", "start"]
+__all__ = ["Link", "Param", "Ref", "Spec", "as_param", "documented", "start"]
 
 Per = Literal["scene", "band", "image"]
 
@@ -61,6 +63,29 @@ class Spec:
     def words(self) -> str:
         """Its unit as the user's numbers are read in."""
         return {"flux": "nJy", "image": "image units"}.get(self.unit, self.unit)
+
+    @property
+    def entry(self) -> str:
+        """What a docstring says of it."""
+        unit = {"flux": "nJy (image units without a zeropoint)", "image": "image units per pixel", "deg": "degree", "": "no unit"}.get(self.unit, self.unit)
+        lo, hi = self.bounds
+        bounds = f", {lo:g} to {hi:g}" if 0 < hi < float("inf") and self.unit == "" else ""
+        shared = "" if self.per == "scene" else f", one {'a' if self.per == 'band' else 'an'} {self.per}"
+        return f"{self.name} : {unit}{bounds}\n    {self.doc[:1].upper()}{self.doc[1:]}{shared}."
+
+
+def documented(doc: str | None, specs: Sequence[Spec], before: str = "", behind: str = "") -> str | None:
+    """A docstring with an entry for each parameter, others before and behind them; what has its own already stays as it is."""
+    if not doc:
+        return doc
+    doc = inspect.cleandoc(doc)
+    rows = [s.entry for s in specs if not re.search(rf"^(\w+, )*{s.name}(, \w+)* :", doc, re.M)]
+    if not rows:
+        return doc
+    if "\n\nParameters\n" not in doc:
+        return "\n".join([doc, "", "Parameters", "----------", *filter(None, [before, *rows, behind])])
+    head, section, rest = re.fullmatch(r"(.*\n\nParameters\n-+\n)(.*?)((?:\n\*\*params.*)?(?:\n\n.*)?)", doc, re.S).groups()
+    return head + "\n".join([section, *rows]) + rest
 
 
 class Arithmetic:
@@ -129,15 +154,15 @@ class Link(Arithmetic):
         return []
 
     def rebuilt(self, change: Callable[[Ref], Ref]) -> Link:
-        """The same link on other components' parameters."""
+        """The same link on other components' parameters, each what `change` makes of the one before."""
         return self
 
     def value(self, values: Sequence[torch.Tensor], spec: Spec) -> torch.Tensor:
-        """The parameter of a spec, from its own sites and then those that it reads."""
+        """The parameter of a spec, in its unit, from `values`: those of its own sites and then of those that it reads."""
         raise NotImplementedError
 
     def is_affine(self, spec: Spec) -> bool:
-        """Whether that is a linear function of its inputs, but for a constant."""
+        """Whether that is a linear function of its inputs, but for a constant, for a parameter of `spec`."""
         return False
 
     def plain(self) -> dict[str, Any]:
@@ -153,7 +178,15 @@ class Link(Arithmetic):
 
 @dataclass(frozen=True)
 class Ref(Arithmetic):
-    """A parameter of a component, to be shared: ``bj.Exponential("disc", x=bulge.x)`` makes it the very same site."""
+    """A parameter of a component, to be shared: ``bj.Exponential("disc", x=bulge.x)`` makes it the very same site.
+
+    Parameters
+    ----------
+    component : Component
+        Whose it is.
+    name : str
+        Of the parameter.
+    """
 
     component: Component
     name: str
@@ -169,13 +202,18 @@ class Param:
     Parameters
     ----------
     prior : Pyro distribution, optional
-        Prior of each site, in the parameter's unit. None: the default, which depends on geometry and noise alone.
+        Prior of each site, in the parameter's unit (arcsec, degree, nJy). None: the default, which depends on geometry and noise alone.
     start : float or Quantity, optional
-        Where a fit begins. None: read from the pixels.
+        Where a fit begins, in the parameter's unit. None: read from the pixels.
     per : {"scene", "band", "image"}, optional
         One site for the scene, for each band, or for each image. None: the parameter's own default.
     value : float or Quantity, optional
-        Hold the parameter at this value.
+        Hold the parameter at this value, in its unit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a prior that is no distribution of one number, a prior beside a value, or an unknown `per`.
     """
 
     prior: Any = None
@@ -198,7 +236,17 @@ class Param:
 
 
 def start(value: Any) -> Param:
-    """Keep a parameter's default prior and start the fit at `value` (a number, or a Quantity)."""
+    """Keep a parameter's default prior and start the fit elsewhere: ``r_eff=bj.start(0.8 * u.arcsec)``.
+
+    Parameters
+    ----------
+    value : float or Quantity
+        A number is in the parameter's unit: arcsec, degree, nJy (or image units).
+
+    Returns
+    -------
+    Param
+    """
     return Param(start=value)
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from bayesjoint.sky.parameters import Spec
+from bayesjoint.sky.parameters import Spec, documented
 
 __all__ = ["FourierModes", "Shape", "Spiral", "Superellipse", "Truncation", "Warp", "angular_area", "plane_total", "radial_total"]
 
@@ -27,6 +27,10 @@ class Shape:
     """What a source's ellipse is bent by (`bends`), or its profile dimmed by (`dims`)."""
 
     specs: tuple[Spec, ...] = ()
+
+    def __init_subclass__(cls) -> None:
+        cls.__doc__ = documented(cls.__doc__, cls.specs)
+
     bends: ClassVar[bool] = False
     fold: int = 0
     """Turns by 2 pi / fold leave a bent circle as it is; 0, where all do."""
@@ -39,11 +43,11 @@ class Shape:
     """Whether it may put kinks into isophotes."""
 
     def bend(self, u: torch.Tensor, v: torch.Tensor, q: torch.Tensor, *params: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Where in the unbent plane the light at (u, v) is looked up."""
+        """Where in the unbent plane the light at (`u`, `v`) is looked up, all in arcsec; `q` is the axis ratio."""
         return u, v
 
     def dim(self, rho2: torch.Tensor, *params: torch.Tensor) -> torch.Tensor:
-        """Factor on the brightness at a squared radius."""
+        """Factor on the brightness at `rho2`, a squared radius in arcsec²."""
         return torch.ones_like(rho2)
 
     def options(self) -> dict[str, Any]:
