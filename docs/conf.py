@@ -2,12 +2,15 @@
 
 import importlib.metadata
 import os
+import pathlib
+import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))  # mathml.py, beside this file
 project = "bayesjoint"
 author = "The bayesjoint developers"
 copyright = author
 release = importlib.metadata.version("bayesjoint")
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", "sphinx.ext.viewcode"]
 nb_execution_mode = "force"  # the tutorials' notebooks have no outputs of their own; blocks of other pages are run by tests
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
@@ -15,6 +18,7 @@ nb_execution_timeout = 300  # seconds a cell
 os.environ.setdefault("TUTORIAL_DRAWS", "300")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "bayesjoint"
 html_static_path = ["_static"]

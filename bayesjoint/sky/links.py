@@ -3,7 +3,7 @@ r"""Links: parameters that follow from others, as functions of the wavelength, o
 A function of wavelength is linear in the coordinate in which the parameter is unbounded, :math:`T^{-1}`: the logarithm of a size or
 an index, a probit of an axis ratio, a position itself. Its parameter at an image's wavelength is
 
-.. math:: p(\lambda) = T\Big(\sum_j B_j(\lambda)\, T^{-1}(c_j)\Big)
+.. math:: p(\lambda) = T\left(\sum_j B_j(\lambda)\, T^{-1}(c_j)\right)
 
 with Chebyshev polynomials (Häussler et al. 2013, MNRAS 430, 330) or a natural cubic spline as B.
 """
@@ -50,7 +50,7 @@ class Polynomial(Waves):
     r"""A polynomial in wavelength: Chebyshev's, of the wavelength scaled to [-1, 1] over the images that see the source.
 
     Its sites are ``galaxy.n.c0``, ``.c1``, ...: c0 in the parameter's own unit, the others in its unbounded coordinate (a logarithm for what
-    is positive: :math:`n(\lambda) = c_0 \exp(c_1 T_1 + \dots)`). Images need a `wavelength`.
+    is positive: :math:`n(\lambda) = c_0 \exp(c_1 T_1 + \ldots)`). Images need a `wavelength`.
 
     Parameters
     ----------
