@@ -29,13 +29,15 @@ from bayesjoint import plots
 disc = bj.Exponential("disc", shape=[bj.Spiral(), bj.FourierModes(2), bj.Truncation()])
 bar = bj.Ferrer("bar", x=disc.x, y=disc.y, shape=bj.Superellipse())
 bulge = bj.Sersic("bulge", x=disc.x, y=disc.y)
-empty = bj.Image(np.zeros((161, 161)), sigma=0.02, pixel_scale=0.25 * u.arcsec, psf=bj.PSF.gaussian(1.0, 0.25), zeropoint=25.0, band="r")
+psf = bj.PSF.gaussian(1.0 * u.arcsec, 0.25 * u.arcsec)
+empty = bj.Image(np.zeros((161, 161)), sigma=0.02, pixel_scale=0.25 * u.arcsec, psf=psf, zeropoint=25.0, band="r")
 scene = bj.Scene([disc, bar, bulge], empty)
 
 values = dict(scene.start)  # arcsec, degree, nJy
-values |= {"disc.x": 0.0, "disc.y": 0.0, "disc.q": 0.7, "disc.pa": 30.0, "disc.r_eff": 7.0, "disc.flux[r]": 4e5, "disc.r_cut": 15.0, "disc.k_cut": 8.0}
-values |= {"disc.wind": -3.0, "disc.r_wind": 2.5, "disc.a2": 0.35, "disc.b2": 0.0}
-values |= {"bar.q": 0.3, "bar.pa": 80.0, "bar.r_out": 6.0, "bar.alpha": 1.0, "bar.beta": 0.0, "bar.C": 3.0, "bar.flux[r]": 5e4}
+values |= {"disc.x": 0.0, "disc.y": 0.0, "disc.q": 0.7, "disc.pa": 30.0, "disc.r_eff": 7.0, "disc.flux[r]": 4e5}
+values |= {"disc.wind": -3.0, "disc.r_wind": 2.5, "disc.a2": 0.35, "disc.b2": 0.0, "disc.r_cut": 15.0, "disc.k_cut": 8.0}
+values |= {"bar.q": 0.3, "bar.pa": 80.0, "bar.r_out": 6.0, "bar.alpha": 1.0, "bar.beta": 0.0}
+values |= {"bar.C": 3.0, "bar.flux[r]": 5e4}
 values |= {"bulge.q": 0.9, "bulge.pa": 30.0, "bulge.n": 2.0, "bulge.r_eff": 0.8, "bulge.flux[r]": 4e4}
 plots.image(scene.simulate(values, seed=1)[0], scale="mag").figure.savefig("profiles.png")
 print(scene.describe())

@@ -120,6 +120,12 @@ def test_it_has_a_docstring(name):
     assert len(text(CALLABLES[name]).split()) >= 2
 
 
+@pytest.mark.parametrize("name", [n for n, t in CALLABLES.items() if isinstance(t, property | cached_property)])
+def test_a_property_begins_with_a_sentence(name):
+    """Sphinx takes what stands before a colon there for a type."""
+    assert ": " not in inspect.getdoc(CALLABLES[name]).splitlines()[0]
+
+
 @pytest.mark.parametrize("name", TAKE)
 def test_every_parameter_is_explained_and_has_its_unit(name):
     unsaid, bare = lacking(CALLABLES[name])

@@ -76,17 +76,17 @@ class Calibration:
 
     @property
     def failed(self) -> np.ndarray:
-        """Simulations without ranks: bool, shape (s,)."""
+        """Simulations without ranks, bool of shape (s,)."""
         return (self.ranks < 0).any(1)
 
     @property
     def doubtful(self) -> np.ndarray:
-        """Simulations with ranks of which a diagnostic says that they are not to be trusted: bool, shape (s,)."""
+        """Simulations with ranks of which a diagnostic says that they are not to be trusted, bool of shape (s,)."""
         return np.array([bool(r) for r in self.reasons], dtype=bool) & ~self.failed
 
     @cached_property
     def levels(self) -> np.ndarray:
-        """Level of each truth in its posterior, shape (s, n + 1): uniform on (0, 1) whatever the number of draws; NaN where it failed.
+        """Level of each truth in its posterior, shape (s, n + 1), uniform on (0, 1) whatever the number of draws; NaN where it failed.
 
         It is (rank + jitter) / (draws + 1), the randomised probability integral transform.
         """
@@ -94,7 +94,7 @@ class Calibration:
 
     @cached_property
     def scores(self) -> np.ndarray:
-        """Normal scores of the levels, shape (s, n + 1): standard Normal where all is well."""
+        """Normal scores of the levels, shape (s, n + 1), standard Normal where all is well."""
         return norm.ppf(self.levels)
 
     def first(self, simulations: int) -> Calibration:

@@ -29,9 +29,13 @@ class Image:
     ----------
     data : array_like, shape (ny, nx)
         Pixel values in the image's own unit. Any dtype and byte order; copied, never changed.
-    variance, sigma, ivar : float or array_like, keyword
-        The noise, exactly one of the three: variance, standard deviation or inverse variance, in the image's unit.
-        ``variance="estimate"`` measures a single value from the pixels and says what it did.
+    variance : float, array_like or "estimate"
+        The noise, of which exactly one of `variance`, `sigma` and `ivar` is given: variance of each pixel, in the image's unit squared.
+        ``"estimate"`` measures a single value from the pixels and says what it did.
+    sigma : float or array_like
+        Standard deviation of each pixel, in the image's unit, instead.
+    ivar : float or array_like
+        Inverse variance (1 / the image's unit squared), instead; 0 where there are no data.
     psf : PSF or array_like, optional
         An array is taken as an effective PSF on this image's pixels. None: no blur but the pixel itself.
     mask : array_like of bool, optional
@@ -40,16 +44,22 @@ class Image:
         Celestial WCS. Exactly one of `wcs` and `pixel_scale`.
     pixel_scale : float or Quantity, optional
         Arcsec per pixel, for an image laid North up, East left.
-    center, origin : (x, y), optional
-        Without a WCS: where the middle of the image (default (0, 0)), or its lower left corner, lies; arcsec East, North.
+    center : (x, y), optional
+        Without a WCS: where the middle of the image lies, arcsec East and North; default (0, 0).
+    origin : (x, y), optional
+        Where its lower left corner lies, arcsec East and North, instead.
     zeropoint : float, optional
         AB magnitude of one unit. None: fluxes stay in image units, without magnitudes.
     band : str
         Images of one band share their brightness. Default "image".
     name : str, optional
         Unique in a scene. Default: the band, numbered where it is not alone.
-    epoch, wavelength, gain : float, optional
-        Date (MJD or `~astropy.time.Time`), effective wavelength (micron), electrons per unit.
+    epoch : float or `~astropy.time.Time`, optional
+        Date, MJD: for light curves and proper motions.
+    wavelength : float or Quantity, optional
+        Effective wavelength, micron: for what is a function of it, and SEDs.
+    gain : float, optional
+        Electrons per image unit; kept, and used by nothing of the likelihood.
 
     Raises
     ------
@@ -214,7 +224,7 @@ class Image:
 
     @property
     def unit_flux(self) -> float:
-        """Image units per nJy (1 without a zeropoint: fluxes are then in image units)."""
+        """Image units per nJy; 1 without a zeropoint, as fluxes are then in image units."""
         return 1.0 if self.zeropoint is None else 10 ** (0.4 * (self.zeropoint - AB_NJY))
 
     def _repr_html_(self) -> str:

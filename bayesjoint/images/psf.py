@@ -140,7 +140,7 @@ class PSF:
 
     @cached_property
     def fwhm(self) -> float:
-        """Full width at half maximum, in image pixels: the diameter of a circle as large as the area above half the peak."""
+        """Full width at half maximum, in image pixels, as the diameter of a circle as large as the area above half the peak."""
         fine, factor = _refine(self.array)
         return float(2 * np.sqrt((fine > 0.5 * fine.max()).sum() / np.pi) / factor / self.oversampling)
 

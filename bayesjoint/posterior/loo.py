@@ -75,7 +75,7 @@ class Loo:
 
     @property
     def se(self) -> float:
-        """Standard error of `elpd` for pixels of independent noise: the scatter of their terms."""
+        """Standard error of `elpd` for pixels of independent noise, from the scatter of their terms."""
         return _error(self._all("elpd_i"))
 
     @property
@@ -90,7 +90,7 @@ class Loo:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row an image, and one of all: pixels, elpd, se, p_loo, the largest k, pixels above the threshold."""
+        """One row an image, and one of all, with pixels, elpd, se, p_loo, the largest k, pixels above the threshold."""
         parts = {name: (i.elpd_i, i.p_i, i.k_i) for name, i in self.images.items()}
         rows = {n: [a[np.isfinite(v[0])] for a in v] for n, v in parts.items()}
         rows["all images"] = [self._all(w) for w in ("elpd_i", "p_i", "k_i")]

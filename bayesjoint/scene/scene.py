@@ -157,7 +157,7 @@ class Scene:
 
     @property
     def start(self) -> dict[str, float]:
-        """Values at which a fit begins: the user's, else read from the pixels."""
+        """Values at which a fit begins, by site in their units; the user's, else read from the pixels."""
         if self._start is None:
             from bayesjoint.scene.starts import starts
 

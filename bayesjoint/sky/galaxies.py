@@ -168,7 +168,7 @@ class EdgeOn(Extended):
 
     @property
     def ends(self) -> bool:
-        """Whether it is to be drawn whole: its transform is known, and its brightness beyond 16 scale lengths is 1e-6 of the centre's."""
+        """Whether it is to be drawn whole, as its transform is known, and its brightness beyond 16 scale lengths is 1e-6 of the centre's."""
         return not self.shapes
 
     def extent(self, *params: torch.Tensor) -> torch.Tensor:
