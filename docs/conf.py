@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import os
+import shutil
+from pathlib import Path
 import pathlib
 import sys
 
@@ -18,6 +20,9 @@ nb_execution_timeout = 300  # seconds a cell
 os.environ.setdefault("TUTORIAL_DRAWS", "300")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
+here = Path(__file__).parent
+shutil.rmtree(here / "tutorials", ignore_errors=True)
+shutil.copytree(here.parent / "tutorials", here / "tutorials", ignore=shutil.ignore_patterns("*.py", ".*"))  # a page's links are seen from here
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "bayesjoint"
