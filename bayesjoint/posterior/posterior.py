@@ -16,6 +16,7 @@ from bayesjoint.posterior.flags import LEGEND, R_HAT, flags
 from bayesjoint.posterior.fractions import fractions
 from bayesjoint.posterior.meta import describe_sites
 from bayesjoint.posterior.tables import circular, magnitude, meta_table, quantile
+from bayesjoint.posterior.variables import matrix, variables
 from bayesjoint.posterior.words import latex
 from bayesjoint.scene.alike import meeting
 from bayesjoint.scene.density import derived_of
@@ -69,16 +70,30 @@ class Posterior:
     def __init__(self, groups: dict[str, xr.Dataset], meta: dict[str, Any], info: dict[str, Any], scene: Scene | None = None) -> None:
         self._groups, self.meta, self.info, self.scene = groups, meta, info, scene
         self.names = [s["name"] for s in meta["sites"]]
-        self.theta = _matrix(groups["posterior"], meta)
+        self.theta = matrix(groups["posterior"], meta)
 
     @classmethod
     def of(cls, scene: Scene, theta: np.ndarray, log_likelihood: np.ndarray, stats: dict[str, np.ndarray], info: dict[str, Any]) -> Posterior:
-        """Make a posterior from arrays of (chains, draws, sites), (chains, draws, images) and (chains, draws)."""
+        """Make a posterior from arrays.
+
+        Parameters
+        ----------
+        scene : Scene
+            Whose sites were drawn.
+        theta : ndarray, shape (chains, draws, sites)
+            Values in arcsec, degree, nJy (or image units).
+        log_likelihood : ndarray, shape (chains, draws, images)
+            Of each image.
+        stats : dict of ndarray, shape (chains, draws)
+            The sampler's, by name.
+        info : dict
+            How they were drawn.
+        """
         info["render_errors"] = render_errors(scene, *_extremes(scene, theta.reshape(-1, theta.shape[-1])))
         meta = describe_sites(scene)
         coords = {"chain": np.arange(theta.shape[0]), "draw": np.arange(theta.shape[1])}
         groups = {
-            "posterior": _variables(theta, meta, coords),
+            "posterior": variables(theta, meta, coords),
             "sample_stats": xr.Dataset({k: (("chain", "draw"), v) for k, v in stats.items()}, coords=coords),
             "log_likelihood": xr.Dataset(
                 {"image_log_likelihood": (("chain", "draw", "image"), log_likelihood)}, coords={**coords, "image": meta["images"]}
@@ -94,7 +109,7 @@ class Posterior:
 
     @cached_property
     def arviz(self) -> Any:
-        """The draws for ArviZ: an InferenceData (ArviZ 0.x) or DataTree (1.x)."""
+        """The draws for ArviZ, an InferenceData (ArviZ 0.x) or DataTree (1.x)."""
         return seam.container(self._groups)
 
     def add_group(self, name: str, group: xr.Dataset) -> None:
@@ -119,12 +134,12 @@ class Posterior:
 
     @property
     def derived(self) -> list[str]:
-        """Names of what follows from sites by links: ``galaxy.n[r]`` for an index that is a polynomial in wavelength."""
+        """Names of what follows from sites by links, such as ``galaxy.n[r]`` for an index that is a polynomial in wavelength."""
         return list(self.meta.get("derived", []))
 
     @property
     def middle(self) -> dict[str, float]:
-        """Mean of each site, circular for angles."""
+        """Mean of each site in its unit, circular for angles."""
         return {
             n: (circular(self.draws(n))[0] if s["cyclic"] else float(self.draws(n).mean()))
             for n, s in zip(self.names, self.meta["sites"], strict=True)
@@ -240,14 +255,17 @@ class Posterior:
         return loo(self, draws, memory)
 
     def pointwise_log_likelihood(self, image: str, draws: int | None = None, memory: float = 256) -> Iterator[tuple[np.ndarray, ...]]:
-        """Log likelihood of an image's unmasked pixels by draw, in blocks (rows, columns, values of shape (pixels, draws)); see `bayesjoint.posterior.pointwise.blocks`."""
+        """Log likelihood of an image's unmasked pixels by draw, in blocks (rows, columns, values of shape (pixels, draws)) of `memory` megabytes at most; see `bayesjoint.posterior.pointwise.blocks`."""
         from bayesjoint.posterior.pointwise import blocks, matched, spread
 
         scene, theta = matched(self, "pointwise log likelihoods")
         return blocks(scene, spread(theta, draws).reshape(-1, len(self.names)), image, memory)
 
     def add_log_likelihood(self, memory: float = 1024) -> None:
-        """Add pointwise log likelihoods to the ArviZ group ``log_likelihood``; see `bayesjoint.posterior.predictive.add_log_likelihood`."""
+        """Add pointwise log likelihoods to the ArviZ group ``log_likelihood``; refused where it would take more than `memory` (megabytes).
+
+        See `bayesjoint.posterior.predictive.add_log_likelihood`.
+        """
         from bayesjoint.posterior.predictive import add_log_likelihood
 
         add_log_likelihood(self, memory)
@@ -255,14 +273,17 @@ class Posterior:
     def predictive(self, draws: int = 100, seed: int = 0, memory: float = 1024) -> dict[str, np.ndarray]:
         """Images that the model predicts, with noise: by image name (draws, ny, nx); also the ArviZ group ``posterior_predictive``.
 
-        See `bayesjoint.posterior.predictive.predictive`. Refused where it would take more than `memory` (megabytes).
+        See `bayesjoint.posterior.predictive.predictive`. The noise is drawn from `seed`; refused where it would take more than `memory` (megabytes).
         """
         from bayesjoint.posterior.predictive import predictive
 
         return predictive(self, draws, seed, memory)
 
     def check(self, draws: int = 500, seed: int = 0) -> Check:
-        """Posterior predictive checks of each image: does the model make images like the data? See `bayesjoint.posterior.check.Check`."""
+        """Posterior predictive checks of each image: does the model make images like the data? See `bayesjoint.posterior.check.Check`.
+
+        Of the posterior, `draws` are used (100 at least), each with noise of its own drawn from `seed`.
+        """
         from bayesjoint.posterior.check import check
 
         return check(self, draws, seed)
@@ -325,7 +346,7 @@ class Posterior:
         return light_curve(self, source, level=level)
 
     def corner(self, parameters: list[str] | None = None, **options: Any) -> Any:
-        """Corner plot of the sites (by name, or all but the skies'); returns the figure. `options` go to `corner.corner`."""
+        """Corner plot of `parameters` (sites by name, or all but the skies'); returns the figure. `options` are those of `bayesjoint.plots.corner`."""
         from bayesjoint.plots.corner import corner
 
         return corner(self, parameters, **options)
@@ -406,44 +427,9 @@ def _plain(info: dict[str, Any]) -> dict[str, Any]:
     return {k: (str(v) if isinstance(v, float) and not np.isfinite(v) else v) for k, v in info.items()}
 
 
-def _stacks(meta: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Sites by parameter."""
-    out: dict[str, list[dict[str, Any]]] = {}
-    for s in meta["sites"]:
-        out.setdefault(s["parameter"], []).append(s)
-    return out
-
-
-def _variables(theta: np.ndarray, meta: dict[str, Any], coords: dict[str, Any]) -> xr.Dataset:
-    column = {s["name"]: k for k, s in enumerate(meta["sites"])}
-    variables, extra = {}, {}
-    for parameter, sites in _stacks(meta).items():
-        attrs = {"units": sites[0]["unit"], "long_name": sites[0]["doc"]}
-        if sites[0]["label"] is None:
-            variables[parameter] = (("chain", "draw"), theta[:, :, column[parameter]], attrs)
-            continue
-        labels = [s["label"] for s in sites]
-        kind = "image" if sites[0]["per"] == "image" else "band"
-        everything = meta["images"] if kind == "image" else meta["bands"]
-        dim = kind if labels == everything else f"{kind}_{parameter.rpartition('.')[0]}"
-        if extra.get(dim, labels) != labels:  # one parameter of the source in fewer bands than another
-            dim = f"{kind}_{parameter}"
-        extra[dim] = labels
-        variables[parameter] = (("chain", "draw", dim), theta[:, :, [column[s["name"]] for s in sites]], attrs)
-    return xr.Dataset(variables, coords={**coords, **extra})
-
-
 def _extremes(scene: Scene, theta: np.ndarray, count: int = 4) -> list[dict[str, float]]:
     """The draws (s, n) farthest out in any direction, where a render plan is most likely too coarse."""
     if not len(theta) or not theta.shape[1]:
         return []
     off = (theta - theta.mean(0)) / np.where(theta.std(0) > 0, theta.std(0), 1.0)
     return [dict(zip(scene.names, theta[k].tolist(), strict=True)) for k in np.argsort((off**2).sum(1))[-count:]]
-
-
-def _matrix(posterior: xr.Dataset, meta: dict[str, Any]) -> np.ndarray:
-    parts = []
-    for s in meta["sites"]:
-        v = posterior[s["parameter"]]
-        parts.append(v.values if s["label"] is None else v.sel({v.dims[2]: s["label"]}).values)
-    return np.stack(parts, -1) if parts else np.zeros((posterior.sizes["chain"], posterior.sizes["draw"], 0))
