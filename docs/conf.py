@@ -2,12 +2,12 @@
 
 import importlib.metadata
 import os
-import shutil
-from pathlib import Path
 import pathlib
+import shutil
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))  # mathml.py, beside this file
+here = pathlib.Path(__file__).parent
+sys.path.insert(0, str(here))  # mathml.py, beside this file
 project = "bayesjoint"
 author = "The bayesjoint developers"
 copyright = author
@@ -20,7 +20,6 @@ nb_execution_timeout = 300  # seconds a cell
 os.environ.setdefault("TUTORIAL_DRAWS", "300")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
-here = Path(__file__).parent
 shutil.rmtree(here / "tutorials", ignore_errors=True)
 shutil.copytree(here.parent / "tutorials", here / "tutorials", ignore=shutil.ignore_patterns("*.py", ".*"))  # a page's links are seen from here
 html_math_renderer = "mathml"

@@ -107,9 +107,10 @@ print(scene)
 best = scene.fit(progress=False)
 for image, lost in best.lost_light.items():
     print(image, {name: round(sigma, 2) for name, sigma in lost.items()})
+plots.image(images[0], windows=best.scene).figure
 
 # %% [markdown]
-# All of it together, as the significance at which it would be seen. More than one sigma is worth a larger window, and the fit says so. "auto" sizes them by
+# Dashed are the boxes in which light is drawn. What is lost is all of it together, as the significance at which it would be seen. More than one sigma is worth a larger window, and the fit says so. "auto" sizes them by
 # itself:
 
 # %%
@@ -119,10 +120,10 @@ others = [bj.Group(name, [bj.Sersic("galaxy", position=places[name], window="aut
 scene = bj.Scene([bj.Group("A", [ring, rest]), *others, bj.Sky()], images)
 best = scene.fit(progress=False)
 print(f"χ² {best.chi2:.0f} for {best.dof} degrees of freedom; {first.chi2 - best.chi2:.0f} better, for {len(best.names) - len(first.names)} parameters more")
-plots.panels(images[:1], best.model_images(), best.residuals(), windows=best.scene)[0, 0].figure
+plots.panels(images[:1], best.model_images(), best.residuals())[0, 0].figure
 
 # %% [markdown]
-# Dashed boxes are the windows in which light is drawn. Each source alone, through the PSF, and A's profile: the ring is in the data, not only in the model.
+# Each source alone, through the PSF, and A's profile: the ring is in the data, not only in the model.
 
 # %%
 plots.components(best, "r")[0].figure

@@ -13,7 +13,7 @@ from bayesjoint.units import AB_NJY
 __all__ = ["group"]
 
 STRUCTURE = {  # x, y (arcsec), axis ratio, angle (degree), index, half-light semi-major axis (arcsec)
-    "A": (0.4, 0.8, 0.75, 60.0, 1.0, 2.6),
+    "A": (0.4, 0.8, 0.75, 60.0, 0.8, 2.0),
     "B": (6.2, 3.9, 0.45, 110.0, 1.2, 1.8),
     "C": (-7.6, 5.4, 0.55, 165.0, 1.0, 2.6),
     "D": (1.9, -8.8, 0.80, 30.0, 3.0, 1.6),
