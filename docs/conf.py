@@ -16,7 +16,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml", 
 nb_execution_mode = "force"  # the tutorials' notebooks have no outputs of their own; blocks of other pages are run by tests
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300  # seconds a cell
+nb_execution_timeout = 600  # seconds a cell
 os.environ.setdefault("TUTORIAL_DRAWS", "300")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 exclude_patterns = ["_build"]
