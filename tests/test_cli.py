@@ -73,6 +73,23 @@ def test_fit_writes_what_it_promises(files, tmp_path, capsys, sampler, model):
     assert all(n in page for n in scene.names) and f"bayesjoint fit {files[0]}" in page
 
 
+def test_bulge_and_disc_keep_their_labels(tmp_path, capsys):
+    from bayesjoint.examples import bulge_disc
+
+    images, truth = bulge_disc(seed=2)
+    paths = [str(tmp_path / f"{im.name}.fits") for im in images[1:3]]
+    for im, path in zip(images[1:3], paths, strict=True):
+        im.write(path)
+    assert main(["fit", *paths, "--model", "sersic+sersic+sky", "--sampler", "none", "--json", "--out", str(tmp_path / "run")]) == 0
+    found = said(capsys)
+    value = {k: v["value"] for k, v in found["parameters"].items()}
+    assert found["converged"] and value["disc.r_eff.above"] > 1 and value["bulge.n"] > 1.5 > value["disc.n"]
+    for band in "ri":
+        share = value[f"bulge.flux[{band}]"] / (value[f"bulge.flux[{band}]"] + value[f"disc.flux[{band}]"])
+        true = truth[f"bulge.flux[{band}]"] / (truth[f"bulge.flux[{band}]"] + truth[f"disc.flux[{band}]"])
+        assert abs(share - true) < 0.08
+
+
 def test_a_stopped_run_goes_on_from_its_checkpoint(files, tmp_path):
     again = ["fit", *files, "--chains", "2", "--quiet", "--out", str(tmp_path / "run"), "--overwrite", "--checkpoint", str(tmp_path / "chains")]
     assert main([*again, "--draws", "20"]) == 0

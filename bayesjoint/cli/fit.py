@@ -29,9 +29,10 @@ bands and zeropoints
 
 the model
   --model is a sum of sersic, point, sky and plane: 'sersic+sky' (default), 'sersic+point+sky' (the point shares the galaxy's
-  centre), 'sersic+sersic+sky' (bulge and disc of one centre). Structure is shared by all images; every band has a flux of its
-  own, every image a sky. --scene takes any other model: a YAML file that scene.save, best.save or an earlier run wrote, or one
-  made by hand:
+  centre), 'sersic+sersic+sky' (bulge and disc of one centre; the disc's r_eff is always above the bulge's, by the factor
+  1 + disc.r_eff.above, so that they cannot change places; their fluxes may be negative: look). Structure is shared by all images;
+  every band has a flux of its own, every image a sky. --scene takes any other model: a YAML file that scene.save, best.save or an
+  earlier run wrote, or one made by hand:
 
     bayesjoint: scene
     version: 1
@@ -102,7 +103,7 @@ def components(model: str) -> list[Any]:
     ValueError
         For an unknown component, or none that shines.
     """
-    from bayesjoint.sky import Point, Sersic, Sky, start
+    from bayesjoint.sky import Above, Point, Sersic, Sky, start
 
     kinds = [k.strip().lower() for k in model.split("+")]
     unknown = [k for k in kinds if k not in ("sersic", "point", "sky", "plane")]
@@ -117,7 +118,7 @@ def components(model: str) -> list[Any]:
     made: list[Any] = []
     if kinds.count("sersic") == 2:
         bulge = Sersic("bulge", n=start(3.0))
-        made += [bulge, Sersic("disc", x=bulge.x, y=bulge.y, n=start(1.0))]
+        made += [bulge, Sersic("disc", x=bulge.x, y=bulge.y, n=start(1.0), r_eff=Above(bulge.r_eff))]
     elif "sersic" in kinds:
         made.append(Sersic("galaxy"))
     if "point" in kinds:

@@ -247,9 +247,11 @@ class Shift(Corrector):
 
 
 class Zeropoint(Corrector):
-    """How far an image's zeropoint is off: magnitudes that are added to it.
+    """How far an image's zeropoint is off: magnitudes that are to be added to it.
 
-    It is found against the images of the same band that have none.
+    It is found against the images of the same band that have none. A positive offset says that the image's pixels are brighter than its zeropoint
+    allows, by a factor of 10^(0.4 offset): fluxes from that image alone, by the zeropoint it came with, are too high by as much. To mend the file add
+    the offset to its MAGZERO.
 
     Parameters
     ----------
@@ -264,7 +266,7 @@ class Zeropoint(Corrector):
     """
 
     unit = "mag"
-    specs = (Spec("offset", "mag", "added to the image's zeropoint", per="image", guess=0.0),)
+    specs = (Spec("offset", "mag", "to be added to the image's zeropoint; positive: its fluxes are too high", per="image", guess=0.0),)
 
     def __init__(
         self, width: Any, *, name: str = "zeropoint", images: Sequence[str] | None = None, bands: Sequence[str] | None = None, **params: Any
