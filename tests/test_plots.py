@@ -1,5 +1,6 @@
 """Plots: what they show is what the fit and the posterior hold; those that cannot be made say why."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 import bayesjoint as bj
 from bayesjoint import plots
 from bayesjoint.plots.style import surface_brightness
+from bayesjoint.plots.subject import Subject
 from bayesjoint.posterior.words import rounded
 
 
@@ -77,6 +79,8 @@ def test_masked_pixels_are_shown_as_masked(best):
     assert (np.ma.getmaskarray(shown) == im.mask).all()
     model = plots.image(im, data=np.ones(im.shape)).images[0].get_array()
     assert not np.ma.getmaskarray(model).any()
+    assert plots.image(im).get_legend().get_texts()[0].get_text() == "masked"
+    assert plots.image(best.scene.images[0]).get_legend() is None
     residual = plots.image(im, data=np.ones(im.shape), scale="sigma").images[0].get_array()
     assert (np.ma.getmaskarray(residual) == im.mask).all()
 
@@ -140,10 +144,51 @@ def test_a_light_curve_shows_fluxes_and_limits(epochs):
     drawn(ax)
 
 
+def test_the_only_source_needs_no_name(best, epochs):
+    assert plots.profile(best, draws=5).get_title() == "galaxy"
+    assert plots.light_curve(epochs).get_title() == "sn"
+    both = Subject.of(best)
+    both = dataclasses.replace(both, meta={**both.meta, "sources": [*both.meta["sources"], {"name": "star", "sky": False}]})
+    with pytest.raises(ValueError, match="A profile is of one source, and there are 2: name one of 'galaxy', 'star'"):
+        plots.profile(both)
+
+
+def test_legends_say_what_lines_and_triangles_are(best, epochs):
+    words = [t.get_text() for t in plots.profile(best, draws=5).get_legend().get_texts()]
+    assert words[:3] == ["g", "i", "model through the PSF (band: 68 %)"]
+    limits = any(len(x.get_xdata()) for x in plots.profile(best, draws=5).lines if x.get_marker() == "v")
+    assert ("limit of 2 σ" in words) == limits
+    assert "upper limit" in [t.get_text() for t in plots.light_curve(epochs).get_legend().get_texts()]
+
+
+def test_powers_of_ten_stand_in_the_label():
+    """And not beyond the axis's end, where they lie on something else."""
+    im = bj.Image(np.random.default_rng(0).normal(scale=1e-11, size=(20, 20)), sigma=1e-11, pixel_scale=0.3, name="faint")
+    ax = plots.image(im)
+    bar = ax.images[0].colorbar
+    ax.figure.canvas.draw()
+    assert "10^{-11}" in bar.ax.get_ylabel() or "10^{-10}" in bar.ax.get_ylabel()
+    assert not bar.ax.yaxis.get_offset_text().get_text()
+    assert all(abs(float(t.get_text().replace("−", "-"))) < 100 for t in bar.ax.get_yticklabels())
+    assert "10^" not in plots.image(im.replace(data=im.data * 1e11, sigma=1.0)).images[0].colorbar.ax.get_ylabel()
+
+
+def test_one_flux_is_legible():
+    """A bright source in one band: no offset on either axis."""
+    ax = plots.sed(small_scene().fit(progress=False), "galaxy")
+    for axes in ax.figure.axes:
+        axes.figure.canvas.draw()
+        assert not axes.yaxis.get_offset_text().get_text()
+
+
 def test_colour_needs_three_images(best):
     if len(best.scene.images) != 3:
         with pytest.raises(ValueError, match="needs three images"):
             plots.colour(best)
+    with pytest.raises(ValueError, match=r"the scene has 2 bands \(g, i\): name three by images="):
+        plots.colour(best)
+    with pytest.raises(ValueError, match=r"and 1 came \(i\)"):
+        plots.colour(best, ["i"])
     names = [im.name for im in best.scene.images]
     axes = drawn(plots.colour(best, (names * 3)[:3]))
     finest = min(best.scene.images, key=lambda im: im.pixel_scale)
@@ -161,6 +206,17 @@ def test_a_corner_plot_names_all_and_shows_the_prior(post):
     assert [ax.get_title().split("\n")[0] for ax in diagonal] == ["galaxy.q", "galaxy.n"]
     with_prior, without = (np.array(f.axes).reshape(2, 2)[1, 1] for f in (fig, post.corner(["galaxy.q", "galaxy.n"], truths=TRUTH, priors=False)))
     assert len(with_prior.lines) == len(without.lines) + 1
+    assert [t.get_text() for t in fig.legends[0].get_texts()] == ["16, 50, 84 % quantiles", "prior", "truth"]
+    assert "prior" not in [t.get_text() for t in post.corner(["galaxy.q", "galaxy.n"], priors=False).legends[0].get_texts()]
+
+
+def test_tick_labels_of_a_corner_plot_do_not_touch(post):
+    fig = post.corner(["galaxy.x", "galaxy.q", "galaxy.pa", "galaxy.n", "galaxy.flux"])
+    fig.canvas.draw()
+    for ax in fig.axes:
+        for (low, high), ticks in ((ax.get_xlim(), ax.get_xticks()), (ax.get_ylim(), ax.get_yticks())):
+            assert all(low + 0.09 * (high - low) < t < high - 0.09 * (high - low) for t in ticks)
+    assert post.corner(["galaxy.q"]).axes[0].get_legend() is not None
 
 
 def test_arviz_draws_traces_and_ranks(post):

@@ -51,7 +51,11 @@ def colour(of: Fit | Posterior, images: Sequence[str] | None = None, axes: Any =
     scene = subject.need_scene()
     chosen = _three(scene) if images is None else [subject.image(n) for n in images]
     if len(chosen) != 3:
-        raise ValueError(f"A picture in colour needs three images, red, green and blue, and there are {len(chosen)}: name them by images=.")
+        found = f"the scene has {len(chosen)} band{'s' * (len(chosen) != 1)}" if images is None else f"{len(chosen)} came"
+        names = ", ".join(im.band if images is None else im.name for im in chosen)
+        raise ValueError(
+            f"A picture in colour needs three images, red, green and blue, and {found} ({names}): name three by images=; one may come twice."
+        )
     finest = min(chosen, key=lambda im: im.pixel_scale)
     skies = [s["name"] for s in subject.meta["sources"] if s["sky"]]
     models, dark = scene.render(subject.values), scene.render_components(subject.values, skies)

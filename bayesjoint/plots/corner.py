@@ -79,8 +79,8 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
         "smooth": 0.8,
         "plot_contours": len(data) >= 500,
         "label_kwargs": {"fontsize": 9},
-        "max_n_ticks": 3,
         "truths": truths,
+        "truth_color": COLOURS[0],
     }
     fig = package.corner(data, fig=fig, **{**defaults, **options})
     width, height = fig.get_size_inches()
@@ -89,18 +89,62 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
     # in words of our own: corner's titles of large fluxes run into one another
     for ax, n, x in zip(diagonal, chosen, data.T, strict=True):
         ax.set_title(f"{n}\n{rounded(float(x.mean()), float(x.std()), tex=True)}", fontsize=7.5)
+    if "max_n_ticks" not in options:
+        _ticks(np.array(fig.axes).reshape(len(chosen), len(chosen)))
+    lines = []
     if priors and post.scene is not None:
         for ax, n in zip(diagonal, chosen, strict=True):
-            _prior(ax, next(p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True) if s.name == n))
+            lines += _prior(ax, next(p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True) if s.name == n))
+    quantiles = {**defaults, **options}["quantiles"]
+    known = truths is not None and any(t is not None for t in truths)
+    _legend(fig, diagonal, quantiles, bool(lines), {**defaults, **options}["truth_color"] if known else None)
     return fig
 
 
-def _prior(ax: Any, prior: Any) -> None:
-    """The density of a prior over a histogram's range, where it can be seen there."""
+def _ticks(axes: np.ndarray) -> None:
+    """Few, and none near the ends of an axis: its label would lie on the neighbour's."""
+    from matplotlib.ticker import MaxNLocator
+
+    last = len(axes) - 1
+    for k in range(last + 1):
+        low, high = axes[last, k].get_xlim()
+        ticks = MaxNLocator(4).tick_values(low, high)
+        edge = 0.1 * (high - low)
+        ticks = [t for t in ticks if low + edge <= t <= high - edge] or [(low + high) / 2]
+        for ax in axes[k:, k]:
+            ax.set_xticks(ticks)
+        for ax in axes[k, :k]:
+            ax.set_yticks(ticks)
+    for ax in axes.ravel():
+        ax.tick_params(labelsize=8)
+
+
+def _legend(fig: Any, diagonal: np.ndarray, quantiles: Any, prior: bool, truth: Any) -> None:
+    """What the lines are, in the corner that is empty."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    if quantiles is not None and len(quantiles):
+        handles.append(Line2D([], [], color="k", ls="--", lw=1.2, label=", ".join(f"{100 * q:g}" for q in quantiles) + " % quantiles"))
+    if prior:
+        handles.append(Line2D([], [], color=COLOURS[4], lw=1.5, label="prior"))
+    if truth is not None:
+        handles.append(Line2D([], [], color=truth, lw=1.2, label="truth"))
+    if not handles:
+        return
+    if len(diagonal) == 1:
+        diagonal[0].set_ylim(top=1.6 * diagonal[0].get_ylim()[1])  # no corner is empty: room above the histogram
+        diagonal[0].legend(handles=handles, fontsize=6, loc="upper center")
+    else:
+        fig.legend(handles=handles, loc="upper right", fontsize=8 if len(diagonal) > 2 else 7)
+
+
+def _prior(ax: Any, prior: Any) -> list[Any]:
+    """Draw the density of a prior over a histogram's range, where it can be seen there; returns the lines."""
     x = np.linspace(*ax.get_xlim(), 200)
     values = torch.as_tensor(x, dtype=torch.float64)
     inside = prior.support.check(values)
     if not bool(inside.any()):
-        return
+        return []
     density = np.where(inside.numpy(), torch.exp(prior.log_prob(torch.where(inside, values, values[inside][0]))).numpy(), np.nan)
-    ax.plot(x, density, color=COLOURS[4], lw=1.2)
+    return ax.plot(x, density, color=COLOURS[4], lw=1.5)

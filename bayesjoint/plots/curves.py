@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bayesjoint.plots.style import COLOURS, by_band, new_axes
+from bayesjoint.plots.style import COLOURS, by_band, in_powers, new_axes
 from bayesjoint.plots.subject import Subject
 
 if TYPE_CHECKING:
@@ -67,15 +67,15 @@ def sed(of: Fit | Posterior, *sources: str, ax: Any = None) -> Any:
     return ax
 
 
-def light_curve(post: Posterior, source: str, ax: Any = None, **options: Any) -> Any:
+def light_curve(post: Posterior, source: str | None = None, ax: Any = None, **options: Any) -> Any:
     """Flux of a source by epoch, with errors; open triangles are upper limits where it is not detected.
 
     Parameters
     ----------
     post : Posterior
         Of a scene in which the source's flux is ``bj.Param(per="image")``.
-    source : str
-        Its name.
+    source : str, optional
+        Its name; default, the only one with a flux by image.
     ax : matplotlib Axes, optional
         Where to draw; default, a figure of its own.
     **options
@@ -85,7 +85,16 @@ def light_curve(post: Posterior, source: str, ax: Any = None, **options: Any) ->
     -------
     matplotlib Axes
         nJy (or image units) against modified Julian date, or by image where an epoch is not known.
+
+    Raises
+    ------
+    ValueError
+        For an unknown source, one without a flux by image, or no name where there are several.
     """
+    if source is None:
+        sites = post.meta["sites"]
+        varying = [s["name"] for s in post.meta["sources"] if any(p["parameter"] == f"{s['name']}.flux" and p["per"] == "image" for p in sites)]
+        source = Subject.of(post).one_source("light curve", varying)
     table = post.light_curve(source, **options)
     ax = new_axes()[0, 0] if ax is None else ax
     dated = bool(np.isfinite(table["mjd"].value).all())
@@ -95,13 +104,18 @@ def light_curve(post: Posterior, source: str, ax: Any = None, **options: Any) ->
         ax.errorbar(x[mine], table["flux"].value[mine], table["flux_err"].value[mine], fmt="o", ms=4.5, capsize=2, color=colour, label=band)
         dark = mine & ~np.asarray(table["detected"])
         ax.plot(x[dark], table["upper_limit"].value[dark], "v", mfc="none", color=colour)
+    dark = ~np.asarray(table["detected"])
+    if dark.any():
+        ax.plot([], [], "v", mfc="none", color="0.3", label="upper limit")
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
-    ax.set_ylabel(f"flux ({table['flux'].unit})" if str(table["flux"].unit) else "flux (image units)")
+    unit = str(table["flux"].unit) or "image units"
+    ax.set_ylabel(f"flux ({in_powers(ax.yaxis, ax.get_ylim())}{unit})")
     if dated:
+        ax.ticklabel_format(axis="x", style="plain", useOffset=False)
         ax.set_xlabel("modified Julian date (d)")
     else:
         ax.set_xticks(x, list(table["image"]), rotation=45, ha="right")
-    if len(set(table["band"])) > 1:
+    if len(set(table["band"])) > 1 or dark.any():
         ax.legend(fontsize=8)
     ax.set_title(source)
     return ax
@@ -144,10 +158,15 @@ def _flux_axis(ax: Any, sizes: np.ndarray, calibrated: bool) -> None:
     ax.set_ylabel("flux (nJy)" if calibrated else "flux (image units)")
     if ax.dataLim.y0 > 0:
         ax.set_yscale("log")
+        low, high = ax.get_ylim()
+        if high < 10 * low:  # 379000 and not 3.79 x 10^5
+            ax.yaxis.set_major_formatter("{x:g}")
+            ax.yaxis.set_minor_formatter("{x:g}")
         if calibrated:
             other = ax.twinx()
-            other.set_ylim([31.4 - 2.5 * np.log10(v) for v in ax.get_ylim()])
+            other.set_ylim([31.4 - 2.5 * np.log10(v) for v in (low, high)])
             other.set_ylabel("AB magnitude")
+            other.ticklabel_format(axis="y", style="plain", useOffset=False)
     else:
         ax.set_yscale("symlog", linthresh=float(sizes.min()) if sizes.size else 1.0)
         ax.axhline(0, color="0.6", lw=0.8, zorder=0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.plots.style import OUTLINE, new_axes, palette, stretch, surface_brightness
+from bayesjoint.plots.style import MASKED, OUTLINE, in_powers, new_axes, palette, stretch, surface_brightness
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -75,7 +75,7 @@ def image(
     if scale == "mag":
         limits = surface_brightness(im, np.array([-2 * im.typical_sigma, float(np.nanpercentile(im.data[im.valid], 99.9))]))
         shown, options = np.ma.array(surface_brightness(im, shown.filled(0.0)), mask=shown.mask), {"vmin": limits[1], "vmax": limits[0]}
-        colours, label = palette().reversed().with_extremes(bad="0.6"), "mag / arcsec² (asinh)"
+        colours, label = palette().reversed().with_extremes(bad=MASKED), "mag / arcsec² (asinh)"
     elif scale == "sigma":
         options, colours, label = {"vmin": -5, "vmax": 5}, palette("signed"), "σ"
     else:
@@ -95,11 +95,15 @@ def image(
     if colorbar:
         bar = ax.figure.colorbar(drawn, ax=ax, label=label, fraction=0.046)
         if scale == "asinh":
-            bar.set_ticks(_ticks(drawn.norm))
+            ticks = _ticks(drawn.norm)
+            bar.set_ticks(ticks)
+            bar.set_label(in_powers(bar.long_axis, ticks) + label)
         if scale == "mag":
             bar.ax.invert_yaxis()
     if marks:
         _marks(ax, im, place)
+        if np.ma.getmaskarray(shown).any():
+            _masked(ax)
     if windows is not None:
         _windows(ax, im, windows, place)
     ax.set_title(title if title is not None else im.name or im.band)
@@ -157,9 +161,18 @@ def _marks(ax: Any, im: Image, place: Any) -> None:
         step = inverse @ np.array(direction)
         tip = corner + reach * step / np.linalg.norm(step)
         begin, end = (np.array(place(*p), float) for p in (corner, tip))
-        ax.annotate("", end, begin, arrowprops={"arrowstyle": "->", "color": OUTLINE, "lw": 1.2, "path_effects": _outlined()})
-        at = begin + 1.35 * (end - begin)
-        ax.text(*at, word, color=OUTLINE, ha="center", va="center", fontsize=8, path_effects=_outlined())
+        arrow = {"arrowstyle": "->", "color": OUTLINE, "lw": 1.2, "shrinkA": 0, "shrinkB": 2, "mutation_scale": 8, "path_effects": _outlined(2.4)}
+        ax.annotate("", end, begin, arrowprops=arrow)
+        at = begin + 1.45 * (end - begin)
+        ax.text(*at, word, color=OUTLINE, ha="center", va="center", fontsize=9, weight="bold", path_effects=_outlined(2))
+
+
+def _masked(ax: Any) -> None:
+    """What grey pixels are."""
+    from matplotlib.patches import Patch
+
+    grey = Patch(facecolor=MASKED, edgecolor="0.1", lw=0.5, label="masked")
+    ax.legend(handles=[grey], loc="upper left", fontsize=7, handlelength=1, handleheight=0.8, borderpad=0.3)
 
 
 def _windows(ax: Any, im: Image, scene: Scene, place: Any) -> None:

@@ -22,7 +22,7 @@ RINGS, FAINTEST = 24, 2.0
 """Rings at most, and their signal-to-noise below which an upper limit (of as many sigma) stands for a point."""
 
 
-def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequence[str] | None = None, draws: int = 40) -> Any:
+def profile(of: Fit | Posterior, source: str | None = None, ax: Any = None, *, images: Sequence[str] | None = None, draws: int = 40) -> Any:
     """Surface brightness of a source against radius, in each image.
 
     Points are means over elliptical rings (of the source's own axis ratio and angle) of the data less all else that the model has there, with their
@@ -33,8 +33,8 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     ----------
     of : Fit or Posterior
         Bands are of its draws (a fit's: of its Gaussian).
-    source : str
-        Its name.
+    source : str, optional
+        Its name; default, the only one.
     ax : matplotlib Axes, optional
         Where to draw; default, a figure of its own.
     images : sequence of str, optional
@@ -50,11 +50,11 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     Raises
     ------
     ValueError
-        For an unknown source or image, or a posterior without its scene.
+        For an unknown source or image, no name where there are several sources, or a posterior without its scene.
     """
     subject = Subject.of(of)
     scene = subject.need_scene()
-    subject.source(source)
+    source = subject.one_source("profile") if source is None else subject.source(source)["name"]
     component = next(c for c in scene.components if c.name == source)
     shown = [im for im in scene.images if component.sees(im)] if images is None else [subject.image(n) for n in images]
     ax = new_axes()[0, 0] if ax is None else ax
@@ -69,7 +69,7 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
     # a draw at a time: pictures of all of them would take gigabytes
     some = [[_means(ring, light) for ring, light in zip(rings, alone(v), strict=True)] for v in subject.some(draws)]
     whole, own = scene.render(subject.values), alone(subject.values)
-    marks = []
+    marks, limits = [], False
     for k, im in enumerate(shown):
         radius, ring = radii[k], rings[k]
         data, noise = _means(ring, im.data - (whole[im.name] - own[k])), _error(ring, im.sigma)
@@ -87,10 +87,12 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
         limit = bright(np.maximum(data, 0) + FAINTEST * noise)
         marks += [*bright(data)[seen], *limit[~seen]]
         ax.errorbar(radius[seen], bright(data)[seen], error[:, seen], fmt="o", ms=3.5, color=colour, lw=1, label=im.name)
+        limits |= not seen.all()
         ax.plot(radius[~seen], limit[~seen], "v", ms=4, mfc="none", color=colour)
         ax.plot(radius, bright(model), color=colour, lw=1.2)
         ax.fill_between(radius, *bright(band), color=colour, alpha=0.3, lw=0)
     ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
     ax.set_xlabel("radius along the major axis (arcsec)")
     if magnitudes:
         ax.set_ylabel("surface brightness (mag / arcsec²)")
@@ -101,8 +103,18 @@ def profile(of: Fit | Posterior, source: str, ax: Any = None, *, images: Sequenc
         ax.set_ylim(bottom=min(marks) / 4)
         ax.set_ylabel("surface brightness (image units / arcsec²)")
     ax.set_title(source)
-    ax.legend(fontsize=8)
+    _legend(ax, limits)
     return ax
+
+
+def _legend(ax: Any, limits: bool) -> None:
+    """The images by colour, and what lines and triangles are."""
+    from matplotlib.lines import Line2D
+
+    handles = [*ax.get_legend_handles_labels()[0], Line2D([], [], color="0.3", lw=1.2, label="model through the PSF (band: 68 %)")]
+    if limits:
+        handles.append(Line2D([], [], ls="", marker="v", ms=4, mfc="none", color="0.3", label=f"limit of {FAINTEST:g} σ"))
+    ax.legend(handles=handles, fontsize=8)
 
 
 def _rings(scene: Scene, values: dict[str, float], im: Image, component: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from bayesjoint.images import Image
 
-__all__ = ["COLOURS", "LIGHT", "OUTLINE", "by_band", "new_axes", "palette", "stretch", "surface_brightness"]
+__all__ = ["COLOURS", "LIGHT", "MASKED", "OUTLINE", "by_band", "in_powers", "new_axes", "palette", "stretch", "surface_brightness"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C510A", "#5E3C99", "#F0E442")
 """Of Okabe & Ito (2008), whom all eyes can follow, and three more."""
@@ -35,6 +35,21 @@ def new_axes(rows: int = 1, columns: int = 1, size: tuple[float, float] = (5.2, 
     from bayesjoint.plots.figure import Figure
 
     return Figure(figsize=(size[0] * columns, size[1] * rows), layout="compressed").subplots(rows, columns, squeeze=False)
+
+
+def in_powers(axis: Any, values: Iterable[float]) -> str:
+    """Label an axis's ticks in units of a power of ten, where the values are large or small, and return it for the axis's label.
+
+    Matplotlib writes it beyond the axis's end, where it is overlooked or lies on something else.
+    """
+    from matplotlib.ticker import FuncFormatter
+
+    top = max((abs(v) for v in values), default=0.0)
+    power = int(np.floor(np.log10(top))) if top > 0 else 0
+    if -3 <= power <= 4:
+        power = 0
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v / 10.0**power:g}".replace("-", "−")))
+    return rf"$10^{{{power}}}$ " if power else ""
 
 
 def stretch(im: Image) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,19 @@ class Subject:
         from bayesjoint.scene.layout import suggest
 
         raise ValueError(f"There is no source {name!r}." + suggest(name, [s["name"] for s in known]))
+
+    def one_source(self, what: str, among: Sequence[str] = ()) -> str:
+        """Name of the only source, or of the only one among some; `what` is the plot that is of one.
+
+        Raises
+        ------
+        ValueError
+            Where there are several.
+        """
+        known = list(among) or [s["name"] for s in self.meta["sources"] if not s["sky"]]
+        if len(known) != 1:
+            raise ValueError(f"A {what} is of one source, and there are {len(known)}: name one of {', '.join(map(repr, known))}.")
+        return known[0]
 
     def fluxes(self, name: str) -> dict[str, np.ndarray]:
         """Draws of a source's flux by band or image, shape (draws,)."""
