@@ -1,6 +1,7 @@
 """What residuals say of an image's noise: silence where it is as stated, words where it is not."""
 
 import numpy as np
+import pyro.distributions as dist
 import pytest
 from scipy.ndimage import gaussian_filter
 
@@ -63,3 +64,16 @@ def test_a_fit_measures_its_images_and_says_so(scene, best):
     loud = [im.replace(data=im.data, variance=im.variance / 4) for im in scene.images]
     noisy = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], loud).fit(progress=False)
     assert noisy.converged and "too small" in noisy.message
+
+
+def test_values_that_one_would_not_believe_are_said():
+    image = bj.Image(np.zeros((31, 31)), sigma=1.0, pixel_scale=0.5, psf=bj.PSF.gaussian(1.5, 0.5), zeropoint=31.4, band="r")
+    hole = {"a.x": 0.0, "a.y": 0.0, "a.flux[r]": -400.0, "sky.level[r]": 0.0}
+    scene = bj.Scene([bj.Point("a", position=(0.0, 0.0), x=dist.Normal(0.0, 0.01)), bj.Sky()], image)
+    best = scene.with_images(scene.simulate(hole, 1)).fit(progress=False)
+    assert any(r.startswith("Fluxes are negative: a.flux[r] (by ") for r in best.remarks)
+    best = scene.with_images(scene.simulate({**hole, "a.x": 0.2, "a.flux[r]": 4000.0}, 1)).fit(progress=False)
+    (said,) = best.remarks
+    assert said.startswith("Values lie far from the middle of their priors: a.x (by ")
+    best = scene.with_images(scene.simulate({**hole, "a.flux[r]": 400.0}, 1)).fit(progress=False)
+    assert not best.remarks

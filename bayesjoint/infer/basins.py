@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bayesjoint.infer.doubts import widths
 from bayesjoint.sky.extended import Extended
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ def suspects(scene: Scene, values: Mapping[str, float], start: Mapping[str, floa
         If it did not, all extended sources are suspect.
     """
     found: dict[str, str] = {}
-    with torch.no_grad():
-        chart = scene.chart
-        _, t = chart.values(scene.unconstrain({k: values[k] for k in scene.names}))
-        off = ((t - chart.loc) * chart.inverse_scale).abs().tolist()
+    off = widths(scene, values).tolist()
     place = {n: k for k, n in enumerate(scene.names)}
     for c in scene.components:
         if not isinstance(c, Extended):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.basins import blended
+from bayesjoint.infer.doubts import doubts
 from bayesjoint.infer.lm import State
 from bayesjoint.infer.registration import corrections, registration
 from bayesjoint.infer.residuals import Residuals
@@ -104,6 +105,7 @@ class Fit:
                     for name, e in of.items()
                     if e > CUT
                 ),
+                *doubts(scene, self.values, self.errors, prior),
                 *corrections(scene, self.values, self.errors),
                 *(registration(scene, state, {k: n.chi2 for k, n in self.noise.items()}) if self.converged else ()),
                 *(w for n in self.noise.values() if self.converged for w in n.words),

@@ -74,7 +74,7 @@ class Residuals:
         if self.correlated:
             said.append(
                 f"{self.name}: residuals of neighbouring pixels vary together ({BLOCK} x {BLOCK} means by {self.correlation:.2f} of what independent"
-                " pixels give): correlated noise, or light that the model misses; errors are too small by up to as much."
+                " pixels give): correlated noise, or light that the model misses; errors are too small by as much, or more."
             )
         if self.chi2 > MISFIT * self.scatter**2 and self.chi2 > 1 + 6 * np.sqrt(2 / self.pixels):
             said.append(
