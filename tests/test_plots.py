@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+import xarray as xr
 from astropy.coordinates import SkyCoord
 from conftest import TRUTH, small_scene
 from matplotlib.axes import Axes
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 import bayesjoint as bj
 from bayesjoint import plots
-from bayesjoint.plots.style import surface_brightness
+from bayesjoint.plots.style import COLOURS, surface_brightness
 from bayesjoint.plots.subject import Subject
 from bayesjoint.posterior.words import rounded
 
@@ -226,6 +227,29 @@ def test_arviz_draws_traces_and_ranks(post):
         assert make(post, ["galaxy.q"]) is not None
         with pytest.raises(ValueError, match="no parameter"):
             make(post, ["galaxy.nothing"])
+    pyplot.close("all")
+
+
+def test_traces_and_ranks_name_bands_and_units_and_colour_chains(post):
+    from matplotlib import colors, pyplot
+
+    from bayesjoint.posterior import arviz_seam
+
+    if arviz_seam.is_modern():
+        pytest.skip("ArviZ 1.x has titles and colours of its own")
+    traces = plots.trace(post, ["galaxy.r_eff", "galaxy.flux"])
+    assert [ax.get_title() for ax in traces[:, 0]] == ["galaxy.r_eff (arcsec)", "galaxy.flux[g] (nJy)", "galaxy.flux[i] (nJy)"]
+    assert traces[-1, 1].get_xlabel() == "draw" and all(ax.get_ylabel() == "density" for ax in traces[:, 0])
+    drawn(traces)
+    assert not any(a.get_offset_text().get_text() for ax in traces.ravel() for a in (ax.xaxis, ax.yaxis))
+    ranks = plots.rank(post)
+    assert "galaxy.flux[g]" in [ax.get_title() for ax in ranks.ravel()] and ranks.ravel()[0].figure.get_figwidth() < 12
+    x = np.random.default_rng(0).normal(size=(4, 50))
+    four = arviz_seam.container({"posterior": xr.Dataset({"x": (("chain", "draw"), x)}, coords={"chain": range(4), "draw": range(50)})})
+    for kind in ("trace", "rank"):
+        ax = arviz_seam.chain_axes(kind, four, ["x"], {}, {}, COLOURS).ravel()[-1]
+        seen = [line.get_color() for line in ax.lines] if kind == "trace" else [bar.get_facecolor() for bar in ax.patches]
+        assert {colors.to_hex(c).upper() for c in seen} == set(COLOURS[:4])
     pyplot.close("all")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bayesjoint.plots.style import COLOURS
 from bayesjoint.posterior.arviz_seam import chain_axes
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def trace(post: Posterior, parameters: list[str] | None = None, **options: Any) 
     post : Posterior
         The draws.
     parameters : list of str, optional
-        Parameters by name (``"galaxy.flux"``, with all its bands); default, all but the skies'.
+        Parameters by name (``"galaxy.flux"``, with all its bands); default, all but the skies'. ArviZ warns where it draws only the first of many.
     **options
         For ArviZ (those of 0.x and 1.x differ).
 
@@ -71,6 +72,29 @@ def _by_arviz(kind: str, post: Posterior, parameters: list[str] | None, options:
         if p not in known:
             post.draws(p)  # says which there are
             raise ValueError(f"ArviZ's plots take parameters with all their bands, and {p!r} is one site: take {p.split('[')[0]!r}.")
-    axes = chain_axes(kind, post.arviz, parameters, options)
+    units = {s["parameter"]: s["unit"] for s in post.meta["sites"]} if kind == "trace" else {}
+    axes = chain_axes(kind, post.arviz, parameters, options, units, COLOURS)
     axes.ravel()[0].figure.set_layout_engine("constrained")  # ArviZ's titles lie on the axes above
+    if kind == "rank":
+        for ax in axes.ravel():
+            ax.title.set_size(10)
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.label.set_size(9)
+    elif axes.ndim == 2 and not {"kind", "chain_prop", "combined"} & set(options):  # ArviZ 0.x: densities, and draws in their order
+        _label(axes, post.theta.shape[0])
     return axes
+
+
+def _label(axes: np.ndarray, chains: int) -> None:
+    """Words on ArviZ's axes, and which chain has which colour."""
+    from matplotlib.lines import Line2D
+
+    for density, draws in axes:
+        density.set_ylabel("density")
+        density.ticklabel_format(axis="x", style="plain", useOffset=False)
+        draws.ticklabel_format(axis="y", style="plain", useOffset=False)
+        draws.set_title("")  # as on the left
+    axes[-1, 1].set_xlabel("draw")
+    if chains > 1:
+        handles = [Line2D([], [], color=COLOURS[k % len(COLOURS)], label=f"chain {k}") for k in range(chains)]
+        axes[0, 1].legend(handles=handles, fontsize=7, ncols=min(chains, 4), loc="lower right", bbox_to_anchor=(1, 1), frameon=False)

@@ -182,7 +182,9 @@ def psis(log_ratios: np.ndarray, r_eff: float = 1.0) -> tuple[np.ndarray, np.nda
     return lw - logsumexp(lw, axis=1, keepdims=True), k
 
 
-def chain_axes(kind: str, data: Any, parameters: list[str], options: dict[str, Any]) -> np.ndarray:
+def chain_axes(
+    kind: str, data: Any, parameters: list[str], options: dict[str, Any], units: dict[str, str] | None = None, colours: tuple[str, ...] = ()
+) -> np.ndarray:
     """Draw ``arviz.plot_trace`` or ``plot_rank`` of an InferenceData or DataTree.
 
     Parameters
@@ -195,6 +197,10 @@ def chain_axes(kind: str, data: Any, parameters: list[str], options: dict[str, A
         Variables of its posterior.
     options : dict
         For ArviZ.
+    units : dict, optional
+        By variable, for the titles of 0.x.
+    colours : tuple of str, optional
+        Of chains, in 0.x; without them all is as ArviZ has it.
 
     Returns
     -------
@@ -202,12 +208,33 @@ def chain_axes(kind: str, data: Any, parameters: list[str], options: dict[str, A
         In whatever shape ArviZ has them.
     """
     posterior = groups_of(data)["posterior"]
+    if colours and not is_modern():
+        options = {**_style(kind, posterior, parameters, units or {}, colours), **options}
     if kind == "rank" and posterior.sizes["chain"] == 1:
         data = container({"posterior": _halves(posterior[parameters])})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        warnings.filterwarnings("default", message=".*plot.max_subplots")  # that it leaves some out
         made = getattr(_arviz(), f"plot_{kind}")(data, var_names=parameters, **options)
     return np.array(made.viz["figure"].item().axes) if is_modern() else np.atleast_1d(made)
+
+
+def _style(kind: str, posterior: xr.Dataset, parameters: list[str], units: dict[str, str], colours: tuple[str, ...]) -> dict[str, Any]:
+    """Options for ArviZ 0.x: a panel a site, its name and unit above, its chains in colours, and a page that is not too wide."""
+    from arviz.labels import BaseLabeller
+
+    class Labeller(BaseLabeller):
+        def make_label_vert(self, var_name: Any, sel: dict[str, Any], isel: dict[str, Any]) -> str:
+            name = self.make_label_flat(var_name, sel, isel)
+            return f"{name} ({units[var_name]})" if units.get(var_name) else name
+
+    sites = sum(posterior[p].isel(chain=0, draw=0).size for p in parameters)
+    cycle = [colours[k % len(colours)] for k in range(posterior.sizes["chain"] + 1)]
+    if kind == "trace":
+        return {"labeller": Labeller(), "compact": False, "chain_prop": {"color": cycle}, "figsize": (10, 1.9 * min(sites, 20) + 0.3)}
+    columns = min(3, sites)
+    rows = -(-min(sites, 40) // columns)
+    return {"labeller": Labeller(), "colors": cycle[: max(2, len(cycle) - 1)], "grid": (rows, columns), "figsize": (3.6 * columns, 2.4 * rows)}
 
 
 def _halves(posterior: xr.Dataset) -> xr.Dataset:
