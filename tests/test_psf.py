@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from bayesjoint import PSF
+from bayesjoint import PSF, Image
 
 EXACT = galsim.GSParams(folding_threshold=1e-6, maxk_threshold=1e-8, kvalue_accuracy=1e-10, maximum_fft_size=16384)
 
@@ -160,3 +160,15 @@ def test_negative_wings_are_said(caplog):
         assert "negative" not in caplog.text
         PSF(array - 0.1 / array.size)
     assert "negative values" in caplog.text
+
+
+@pytest.mark.parametrize("make", [PSF.gaussian, lambda f, s, **k: PSF.moffat(f, 3.0, s, **k)], ids=["gaussian", "moffat"])
+def test_an_array_reaches_as_far_as_is_asked(make):
+    whole, small = make(2.0, 0.5), make(2.0, 0.5, radius=3.0)
+    assert small.shape == (13, 13) and small.array.sum() == pytest.approx(1.0)
+    middle = whole.shape[0] // 2
+    cut = whole.array[middle - 6 : middle + 7, middle - 6 : middle + 7]
+    assert np.allclose(small.array, cut / cut.sum(), rtol=1e-12)
+    Image(np.zeros((13, 13)), sigma=1.0, psf=small, pixel_scale=0.5, zeropoint=25.0, band="r")
+    with pytest.raises(ValueError, match="radius"):
+        make(2.0, 0.5, radius=-1.0)

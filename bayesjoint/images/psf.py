@@ -77,28 +77,28 @@ class PSF:
             log.warning("The PSF's centroid lies (%+.2f, %+.2f) px from its middle: positions in its image shift by as much.", *self.centroid)
 
     @classmethod
-    def gaussian(cls, fwhm: Any, pixel_scale: Any = 1.0, **options: Any) -> PSF:
+    def gaussian(cls, fwhm: Any, pixel_scale: Any = 1.0, *, radius: Any = None, **options: Any) -> PSF:
         """Gaussian PSF of optical width `fwhm`, made effective for pixels of `pixel_scale` (both arcsec or Quantity).
 
-        `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
+        The array reaches to `radius` (arcsec or Quantity; default 2.5 `fwhm`); `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
         """
         fwhm, scale = _widths(fwhm, pixel_scale)
         sigma = fwhm / scale / np.sqrt(8 * np.log(2))
-        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), 6.0 * sigma, fwhm / scale, 3.5, options)
+        return cls._effective(lambda r2: np.exp(-0.5 * r2 / sigma**2) / (2 * np.pi * sigma**2), _reach(radius, scale, 6.0 * sigma), fwhm / scale, 3.5, options)
 
     @classmethod
-    def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, **options: Any) -> PSF:
+    def moffat(cls, fwhm: Any, beta: float = 3.0, pixel_scale: Any = 1.0, *, radius: Any = None, **options: Any) -> PSF:
         """Moffat (1969, A&A 3, 455) PSF of optical width `fwhm` and wing slope `beta`, made effective for pixels of `pixel_scale` (both arcsec or Quantity).
 
-        Brightness falls as r^(-2 `beta`); `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
+        Brightness falls as r^(-2 `beta`). The array reaches to `radius` (arcsec or Quantity; default 12 `fwhm`, 60 pixels at most), and its sum is 1 unless `normalize=False`
+        keeps the light farther out; `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
         """
         fwhm, scale = _widths(fwhm, pixel_scale)
         if not beta > 1:
             raise ValueError(f"A Moffat PSF's beta is to be above 1, so that its light is finite, and {beta} came.")
         alpha2 = (fwhm / scale / 2) ** 2 / (2 ** (1 / beta) - 1)
-        return cls._effective(
-            lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, min(12.0 * fwhm / scale, 60.0), fwhm / scale, 5.0, options
-        )
+        reach = _reach(radius, scale, min(12.0 * fwhm / scale, 60.0))
+        return cls._effective(lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, reach, fwhm / scale, 5.0, options)
 
     @classmethod
     def _effective(cls, optical: Any, radius: float, fwhm_px: float, held: float, options: dict) -> PSF:
@@ -148,6 +148,16 @@ class PSF:
         return (
             f"PSF({self.shape[0]}x{self.shape[1]}, oversampling={self.oversampling}, pixel_response={self.pixel_response!r}, FWHM {self.fwhm:.2f} px)"
         )
+
+
+def _reach(radius: Any, scale: float, default: float) -> float:
+    """Radius of an array in pixels."""
+    if radius is None:
+        return default
+    radius = to_float(radius, "arcsec", "radius")
+    if not radius > 0:
+        raise ValueError(f"A PSF's radius is to be positive, and {radius} arcsec came.")
+    return radius / scale
 
 
 def _widths(fwhm: Any, pixel_scale: Any) -> tuple[float, float]:
