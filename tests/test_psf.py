@@ -164,11 +164,11 @@ def test_negative_wings_are_said(caplog):
 
 @pytest.mark.parametrize("make", [PSF.gaussian, lambda f, s, **k: PSF.moffat(f, 3.0, s, **k)], ids=["gaussian", "moffat"])
 def test_an_array_reaches_as_far_as_is_asked(make):
-    whole, small = make(2.0, 0.5), make(2.0, 0.5, radius=3.0)
+    whole, small = make(3.0, 0.5), make(3.0, 0.5, radius=3.0)
     assert small.shape == (13, 13) and small.array.sum() == pytest.approx(1.0)
     middle = whole.shape[0] // 2
     cut = whole.array[middle - 6 : middle + 7, middle - 6 : middle + 7]
     assert np.allclose(small.array, cut / cut.sum(), rtol=1e-12)
     Image(np.zeros((13, 13)), sigma=1.0, psf=small, pixel_scale=0.5, zeropoint=25.0, band="r")
     with pytest.raises(ValueError, match="radius"):
-        make(2.0, 0.5, radius=-1.0)
+        make(3.0, 0.5, radius=-1.0)
