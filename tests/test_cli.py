@@ -88,6 +88,9 @@ def test_bulge_and_disc_keep_their_labels(tmp_path, capsys):
         share = value[f"bulge.flux[{band}]"] / (value[f"bulge.flux[{band}]"] + value[f"disc.flux[{band}]"])
         true = truth[f"bulge.flux[{band}]"] / (truth[f"bulge.flux[{band}]"] + truth[f"disc.flux[{band}]"])
         assert abs(share - true) < 0.08
+    assert main(["report", str(tmp_path / "run"), "--quiet"]) == 0
+    page, ra = (tmp_path / "run" / "report.html").read_text(), QTable.read(tmp_path / "run" / "table.ecsv")["ra"].value
+    assert all(f"<td>{x:.6f}</td>" in page for x in ra) and "<td>mu_eff_r</td>" in page
 
 
 def test_a_stopped_run_goes_on_from_its_checkpoint(files, tmp_path):
@@ -260,6 +263,70 @@ def test_info_says_what_a_file_is_taken_for(files, capsys):
     assert "pixel_scale_arcsec" in capsys.readouterr().out
 
 
+@pytest.fixture()
+def bare(tmp_path):
+    """A file of pixels alone."""
+    y, x = np.mgrid[-20:21, -20:21]
+    data = 100 * np.exp(-np.hypot(x, y) / 3) + np.random.default_rng(1).normal(0, 1, x.shape)
+    fits.PrimaryHDU(data).writeto(tmp_path / "bare.fits")
+    return str(tmp_path / "bare.fits")
+
+
+def test_info_lists_all_that_is_missing_and_what_supplies_it(bare, files, tmp_path, capsys):
+    assert main(["info", bare, files[0], "--json"]) == 0
+    found, whole = said(capsys)["images"]
+    assert {m["what"]: m["needed"] for m in found["missing"]} == {"noise": True, "WCS": True, "PSF": False, "zeropoint": False, "mask": False}
+    assert found["sigma"] is None and found["pixel_scale_arcsec"] is None and found["shape"] == [41, 41]
+    assert not {"noise", "WCS", "mask"} & {m["what"] for m in whole["missing"]}
+    assert main(["info", bare]) == 0
+    printed = capsys.readouterr().out
+    assert all(option in printed for option in ("--estimate-noise", "--pixel-scale", "--zeropoint"))
+    assert main(["info", str(tmp_path / "none.fits")]) == 2
+
+
+def test_fit_names_its_options_where_something_is_missing_and_says_what_it_went_without(bare, tmp_path, capsys):
+    arguments = ["fit", bare, "--sampler", "none", "--out", str(tmp_path / "run")]
+    assert main(arguments) == 2 and "--estimate-noise" in capsys.readouterr().err
+    assert main([*arguments, "--estimate-noise"]) == 2 and "--pixel-scale" in capsys.readouterr().err
+    arguments += ["--estimate-noise", "--pixel-scale", "0.2"]
+    assert main([*arguments, "--psf", "moffat"]) == 2 and "no PSF whose width" in capsys.readouterr().err
+    assert main(arguments) == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "PSF" in first and "zeropoint" in first and "image units" in first and "bare" in first
+
+
+def test_warnings_begin_with_the_file_and_a_moffat_takes_a_bad_psf_s_place(files, tmp_path, caplog):
+    from bayesjoint.cli.files import read
+    from bayesjoint.cli.folder import Folder
+
+    good = bj.Image.read(files[0])
+    array = np.array(good.psf.array)
+    array[:2] -= 0.1 * array.sum() / array[:2].size  # a tenth of the light
+    path, out = str(tmp_path / "bad.fits"), tmp_path / "run"
+    good.replace(psf=bj.PSF(array, oversampling=good.psf.oversampling)).write(path)
+    caplog.clear()
+    (bad,) = read([{"file": path}])
+    told = [r.getMessage() for r in caplog.records]
+    assert told and all(t.startswith(f"{path}: The PSF") for t in told) and any("--psf moffat" in t for t in told)
+    caplog.clear()
+    assert main(["fit", path, "--psf", "moffat:3.5", "--sampler", "none", "--quiet", "--out", str(out)]) == 0
+    assert not any("The PSF" in r.getMessage() for r in caplog.records)
+    (made,) = Folder(out).scene.images  # as report and plot take it up again
+    assert made.psf.array.min() >= 0 and made.psf.fwhm == pytest.approx(bad.psf.fwhm, rel=0.02)
+    wings = [read([{"file": path, "psf": f"moffat:{b}"}])[0].psf.array for b in (1.5, 6.0)]
+    assert wings[0][0, 0] > 10 * wings[1][0, 0] and all(p <= n for p, n in zip(made.psf.native_shape, made.shape, strict=True))
+
+
+def test_a_report_tells_the_run_s_own_end_and_sources(sampled):
+    assert main(["report", str(sampled), "--quiet"]) == 0
+    page, run = (sampled / "report.html").read_text(), yaml.safe_load((sampled / "run.yaml").read_text())
+    assert run["fit"]["verdict"] in page and len(run["history"]) > 3 and "after 0 iterations" not in page
+    table = QTable.read(sampled / "table.ecsv")
+    follow = [c for c in table.colnames if c.startswith(("mag_", "mu_eff", "r_eff_circ")) and not c.endswith("_err")]
+    assert len(follow) >= 5 and all(f"<td>{c}</td>" in page for c in follow)
+    assert "<dd></dd>" not in page
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------------
 
 BAD = {
@@ -271,6 +338,8 @@ BAD = {
     "bands": (lambda d, f: ["fit", *f, "--bands", "g"], "--bands"),
     "zeropoints": (lambda d, f: ["fit", *f, "--zeropoint", "22,23,24"], "--zeropoint is to name one a file"),
     "a zeropoint in words": (lambda d, f: ["fit", *f, "--zeropoint", "AB"], "--zeropoint takes numbers"),
+    "a psf": (lambda d, f: ["fit", *f, "--psf", "gauss"], "--psf is to be"),
+    "a moffat that is none": (lambda d, f: ["fit", *f, "--psf", "moffat:0.5"], "above 1"),
     "same file twice": (lambda d, f: ["fit", f[0], f[0]], "Two images are named"),
     "no run": (lambda d, f: ["report", str(d)], "holds no run.yaml"),
     "no run to plot": (lambda d, f: ["plot", str(d)], "holds no run.yaml"),

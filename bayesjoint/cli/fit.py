@@ -49,6 +49,7 @@ examples:
   bayesjoint fit KiDS_r.fits SDSS_r.fits --bands KiDS_r,SDSS_r --out run/
   bayesjoint fit r.fits i.fits --sampler laplace --zeropoint 22.5,25.1 --json > result.json
   bayesjoint fit cutout.fits --estimate-noise --pixel-scale 0.2 --psf none
+  bayesjoint fit r.fits i.fits --psf moffat:3       Moffat functions as wide as the files' PSFs in their place
   bayesjoint fit --scene agn.yaml r.fits i.fits --out agn/
   bayesjoint fit --scene run/scene.yaml --sampler svi --out again/
   bayesjoint fit r.fits i.fits --checkpoint run/chains --overwrite      stopped? the same command goes on
@@ -69,7 +70,12 @@ def add(commands: Any) -> None:
     parser.add_argument("--bands", help="band of each file, in order, joined by commas")
     parser.add_argument("--zeropoint", help="AB magnitude of one unit: one number for all files, or one a file joined by commas")
     parser.add_argument("--pixel-scale", help="arcsec per pixel, for files without a WCS: one for all, or one a file joined by commas")
-    parser.add_argument("--psf", choices=("file", "none"), default="file", help="none: ignore the files' PSF")
+    parser.add_argument(
+        "--psf",
+        default="file",
+        metavar="{file,none,moffat,moffat:BETA}",
+        help="none: ignore the files' PSF; moffat: a Moffat function of the same FWHM in its place, BETA 2.5 unless said (for a PSF with negative wings)",
+    )
     parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
     given.sampling(parser, draws=1000, out="run")
 
@@ -143,6 +149,6 @@ def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
     made = options.scene.parent / RUN
     if not made.is_file():
         raise ValueError(f"There are no images to fit: name the FITS files, as there is no {RUN} beside {options.scene} that does.")
-    if options.psf == "none" or options.estimate_noise:
+    if options.psf != "file" or options.estimate_noise:
         raise ValueError(f"--psf and --estimate-noise are for files on the command line, and the images come from {made}.")
     return images_told(made)

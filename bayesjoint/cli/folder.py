@@ -97,7 +97,7 @@ class Folder:
             raise ValueError(f"{path} is to be a folder that bayesjoint fit or demo wrote, and it holds no {RUN} and {SCENE}.")
         self.told = images_told(path / RUN)
         run = document(path / RUN)
-        self.command, self.history = str(run.get("command", "")), run.get("history")
+        self.command, self.history, self.ended = str(run.get("command", "")), run.get("history"), run.get("fit")
 
     @cached_property
     def scene(self) -> Scene:
@@ -108,10 +108,13 @@ class Folder:
 
     @cached_property
     def best(self) -> Fit:
-        """The fit, by a step or two from the values that were saved, with the history that led there."""
+        """The fit, by a step or two from the values that were saved, with the history that led there and the words that ended it."""
         best = self.scene.fit(start=document(self.path / SCENE).get("values"), progress=False)
         if self.history:
             best.history = self.history
+        if isinstance(self.ended, dict) and {"converged", "verdict", "remarks"} <= set(self.ended):
+            best.converged, best.verdict, best.remarks = (self.ended[k] for k in ("converged", "verdict", "remarks"))
+            best.message = " ".join([best.verdict, *best.remarks])
         return best
 
     @cached_property

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import pathlib
 from typing import TYPE_CHECKING, Any
 
 import shtab
 
 from bayesjoint.cli import options as given
-from bayesjoint.cli.files import read
+from bayesjoint.cli.files import read_one
 
 if TYPE_CHECKING:
     from bayesjoint.images import Image
@@ -16,13 +17,26 @@ if TYPE_CHECKING:
 __all__ = ["add", "run"]
 
 DESCRIPTION = """\
-Say what FITS files are taken for: shape, scale, place, noise, mask, PSF, zeropoint. What is missing is said as in a fit.
+Say what FITS files are taken for: shape, scale, place, noise, mask, PSF, zeropoint; and all that they lack, with the option of
+fit that supplies it.
 """
 EPILOG = """\
 examples:
   bayesjoint info r.fits
   bayesjoint info *.fits --json | jq '.images[] | [.name, .zeropoint_ab]'
 """
+
+STAND_IN: dict[str, tuple[str, float]] = {"noise": ("sigma", 1.0), "place": ("pixel_scale", 1.0)}
+NUMBERS = {"noise": "sigma", "place": "pixel_scale_arcsec"}
+"""Where that number stands in what is said."""
+NAMES = {"place": "WCS"}
+REMEDIES = {
+    "noise": "an extension VAR, ERR, IVAR or WHT, or --estimate-noise",
+    "place": "a celestial WCS or the keyword PIXSCALE, or --pixel-scale",
+    "PSF": "an extension PSF; without one the model is integrated over pixels, and not blurred",
+    "zeropoint": "the keyword MAGZERO, or --zeropoint; without one fluxes are in image units",
+    "mask": "an extension MASK or DQ; without one only pixels that are not finite or have no variance are ignored",
+}
 
 
 def add(commands: Any) -> None:
@@ -34,8 +48,7 @@ def add(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run it."""
-    told = [{"file": f} for f in options.files]
-    found = [{"file": f} | _what(im) for f, im in zip(options.files, read(told), strict=True)]
+    found = [{"file": f} | _what(f) for f in options.files]
     if options.json:
         from bayesjoint.cli.summary import say
 
@@ -43,13 +56,43 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for one in found:
         print(one.pop("file"))
+        missing = one.pop("missing")
         for key, value in one.items():
             shown = f"{value:.6g}" if isinstance(value, float) else value
             print(f"  {key:<20} {'not known' if value is None else shown}")
+        for lack in missing:
+            print(f"  no {lack['what'] + ':':<17} {'NEEDED' if lack['needed'] else 'optional'}; {lack['remedy']}")
     return 0
 
 
-def _what(im: Image) -> dict[str, Any]:
+def _what(file: str) -> dict[str, Any]:
+    """What a file is taken for, and what it lacks; where an image cannot be without that, a number stands in for it."""
+    from bayesjoint.images.reading import Missing
+
+    lacking: list[str] = []
+    while True:
+        try:
+            im = read_one({"file": file} | dict(STAND_IN[what] for what in lacking))
+            break
+        except Missing as e:
+            lacking.append(e.what)
+        except ValueError as e:
+            raise ValueError(f"{file}: {e}") from e
+    known = _known(im) | {NUMBERS[what]: None for what in lacking}
+    lacking += [k for k, there in (("PSF", im.psf is not None), ("zeropoint", im.zeropoint is not None), ("mask", _has_mask(file))) if not there]
+    return known | {"missing": [{"what": NAMES.get(k, k), "needed": k in STAND_IN, "remedy": REMEDIES[k]} for k in lacking]}
+
+
+def _has_mask(file: str) -> bool:
+    from astropy.io import fits
+
+    from bayesjoint.images.reading import MASKS
+
+    with fits.open(pathlib.Path(file).expanduser() if "://" not in file else file) as hdus:
+        return any(h.name.upper() in MASKS for h in hdus[1:])
+
+
+def _known(im: Image) -> dict[str, Any]:
     middle = im.placement.sky_middle
     return {
         "name": im.name,

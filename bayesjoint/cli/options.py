@@ -8,6 +8,8 @@ from typing import Any
 
 import shtab
 
+from bayesjoint.cli.files import beta
+
 __all__ = ["check_sampling", "command", "sampling", "speech", "told"]
 
 
@@ -72,6 +74,8 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
     ValueError
         For lists of another length than the files', and for words where numbers belong.
     """
+    if options.psf not in ("file", "none"):
+        beta(options.psf)
     out: list[dict[str, Any]] = [{"file": f} for f in options.files]
     for name, key, kind in (("bands", "band", str), ("zeropoint", "zeropoint", float), ("pixel_scale", "pixel_scale", float)):
         given = getattr(options, name)
@@ -88,8 +92,8 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
             except ValueError:
                 raise ValueError(f"{option} takes numbers, and {value!r} came.") from None
     for one in out:
-        if options.psf == "none":
-            one["psf"] = None
+        if options.psf != "file":
+            one["psf"] = None if options.psf == "none" else options.psf
         if options.estimate_noise:
             one["variance"] = "estimate"
     return out

@@ -23,6 +23,9 @@ __all__ = ["NOT_CONVERGED", "picture", "run"]
 NOT_CONVERGED = 3
 """Exit status; not 1, with which Python ends where something unforeseen happens."""
 
+WITHOUT = {"psf": "a PSF (the model is integrated over pixels, and not blurred)", "zeropoint": "a zeropoint (fluxes are in image units)"}
+"""What an image may be without, in words."""
+
 
 def run(
     scene: Scene,
@@ -57,6 +60,9 @@ def run(
     out, words = options.out, not (options.quiet or options.json)
     progress, began = not options.quiet and sys.stderr.isatty(), time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
+    without = {k: [im.name for im in scene.images if getattr(im, k) is None] for k in WITHOUT}
+    if words and any(without.values()):
+        print("Without " + "; without ".join(f"{WITHOUT[k]}: {', '.join(names)}" for k, names in without.items() if names) + ".")
     best = scene.fit(start, progress=progress)
     clear(out)
     _write_fit(best, told, options)
@@ -72,7 +78,7 @@ def run(
             log.warning(f"There is no corner.png: {e}")
     seconds, files = time.perf_counter() - began, [out / n for n in OURS if (out / n).exists()]
     if options.json:
-        said = {} if truth is None else {"truth": truth}
+        said = {"without": without} | ({} if truth is None else {"truth": truth})
         say(summary(best, post, files, command=options.command, seconds=round(seconds, 3), **said))
     elif words:
         if post is not None:
@@ -93,7 +99,8 @@ def _write_fit(best: Fit, told: Sequence[Mapping[str, Any]], options: argparse.N
     from bayesjoint.cli.summary import plain
 
     best.save(options.out / SCENE)
-    again = {"bayesjoint": "run", "command": options.command, "images": absolute(told), "history": best.history}
+    ended = {k: getattr(best, k) for k in ("converged", "verdict", "remarks")}
+    again = {"bayesjoint": "run", "command": options.command, "images": absolute(told), "fit": ended, "history": best.history}
     (options.out / RUN).write_text(yaml.safe_dump(plain(again), sort_keys=False, allow_unicode=True))
     picture(best.plot(), options.out / "residuals.png")
 

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from bayesjoint.images.image import Image
 from bayesjoint.images.psf import PSF
 
-__all__ = ["from_nddata", "read", "write"]
+__all__ = ["MASKS", "Missing", "from_nddata", "read", "write"]
 
 SCIENCE = ("SCI", "IMAGE", "DATA")
 NOISE = {"VAR": "variance", "VARIANCE": "variance", "ERR": "sigma", "ERROR": "sigma", "SIGMA": "sigma", "RMS": "sigma", "STD": "sigma", "STDDEV": "sigma", "UNCERT": "sigma", "IVAR": "ivar", "INVVAR": "ivar", "WHT": "ivar", "WEIGHT": "ivar"}  # fmt: skip
@@ -22,6 +22,14 @@ ZEROPOINTS = ("MAGZERO", "MAGZPT", "MAGZP", "ZEROPNT", "ZEROPOINT", "ZP", "PHOTZ
 KEYS = {"epoch": ("MJD", "MJD-OBS", "MJD-AVG", "EPOCHMJD"), "gain": ("GAIN",), "wavelength": ("WAVELEN", "WAVELENG")}
 NOISES = {"variance", "sigma", "ivar"}
 PLACES = {"wcs", "pixel_scale"}
+
+
+class Missing(ValueError):
+    """What no image can be without is neither in the file nor given; `what` is "noise" or "place"."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
 
 
 def read(source: Any, **overrides: Any) -> Image:
@@ -80,8 +88,9 @@ def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
     if NOISES.isdisjoint(overrides):
         found = next((n for n in NOISE if n in named), None)
         if found is None:
-            raise ValueError(
-                f"{what} has no noise: expected an extension VAR, ERR, IVAR or WHT; give variance=, sigma= or ivar= (variance='estimate' measures it)."
+            raise Missing(
+                f"{what} has no noise: expected an extension VAR, ERR, IVAR or WHT; give variance=, sigma= or ivar= (variance='estimate' measures it).",
+                "noise",
             )
         options[NOISE[found]] = _data(named[found])
     if "mask" not in overrides:
@@ -146,7 +155,7 @@ def _place(header: fits.Header, hdus: fits.HDUList, what: str) -> dict[str, Any]
         return {"wcs": wcs}
     if "PIXSCALE" in header:
         return {"pixel_scale": float(header["PIXSCALE"])}
-    raise ValueError(f"{what} does not say where its pixels lie: its header has no celestial WCS and no PIXSCALE; give wcs= or pixel_scale=.")
+    raise Missing(f"{what} does not say where its pixels lie: its header has no celestial WCS and no PIXSCALE; give wcs= or pixel_scale=.", "place")
 
 
 def from_nddata(nddata: NDData, **overrides: Any) -> Image:

@@ -64,6 +64,7 @@ def report(of: Fit | Posterior, path: Any = None, *, fit: Fit | None = None, com
         pictures=_pictures(subject, best, post),
         parameters=_parameters(subject, post),
         legend=LEGEND,
+        sources=_sources(of, subject),
         correlations=_correlations(subject),
         scene="" if subject.scene is None else subject.scene.describe(),
         how=_how(post, command),
@@ -111,6 +112,19 @@ def _parameters(subject: Subject, post: Posterior | None) -> list[list[str]]:
         rows.append([n, rounded(value, error), s["unit"], *diagnostics, "" if summary is None else summary.loc[n, "flags"]])
     for n, x in subject.more.items():
         rows.append([n, rounded(float(np.mean(x)), float(np.std(x))), "follows", "", "", "", ""])
+    return rows
+
+
+def _sources(of: Fit | Posterior, subject: Subject) -> list[list[str]]:
+    """What follows of each source: its place on the sky, magnitudes, surface brightness; what is a parameter stands with those."""
+    table, rows = of.table(), []
+    own = {s["name"]: set(s["columns"]) for s in subject.meta["sources"]}
+    for row in table:
+        for key in (k for k in table.colnames if np.asarray(table[k]).dtype.kind == "f"):
+            value, error = (np.ma.filled(getattr(row[k], "value", row[k]), np.nan) if k in table.colnames else np.nan for k in (key, f"{key}_err"))
+            if key not in own[row["source"]] and not key.endswith("_err") and np.isfinite(value):
+                shown = f"{float(value):.6f}" if key in ("ra", "dec") else rounded(float(value), float(error))
+                rows.append([row["source"], key, shown, str(table[key].unit or ""), table[key].info.description])
     return rows
 
 
@@ -162,6 +176,6 @@ def _how(post: Posterior | None, command: str | None) -> list[tuple[str, str]]:
     """How to do it again."""
     rows = [("command", command)] if command else []
     if post is not None:
-        rows += [(k, str(post.info[k])) for k in ("sampler", "seed", "marginalize", "k_hat") if post.info.get(k) is not None]
+        rows += [(k, str(post.info[k])) for k in ("sampler", "seed", "marginalize", "k_hat") if post.info.get(k) not in (None, "")]
     versions = ", ".join(f"{p} {importlib.metadata.version(p)}" for p in PACKAGES)
     return [*rows, ("versions", f"{versions}, Python {platform.python_version()}")]
