@@ -180,6 +180,10 @@ def test_one_flux_is_legible():
     for axes in ax.figure.axes:
         axes.figure.canvas.draw()
         assert not axes.yaxis.get_offset_text().get_text()
+    assert ax.get_ylabel() == "flux ($10^{5}$ nJy)"
+    shown = [float(text.get_text()) for text in ax.get_yticklabels(minor=True) + ax.get_yticklabels() if text.get_text()]
+    low, high = ax.get_ylim()
+    assert sum(low < 1e5 * v < high for v in shown) >= 3
 
 
 def test_colour_needs_three_images(best):

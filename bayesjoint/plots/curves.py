@@ -154,14 +154,18 @@ def history(best: Fit, ax: Any = None) -> Any:
 
 def _flux_axis(ax: Any, sizes: np.ndarray, calibrated: bool) -> None:
     """Fluxes on a logarithmic scale, and magnitudes beside it; linear about zero where one is not positive."""
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
     sizes = sizes[np.isfinite(sizes) & (sizes > 0)]
-    ax.set_ylabel("flux (nJy)" if calibrated else "flux (image units)")
+    unit = "nJy" if calibrated else "image units"
+    ax.set_ylabel(f"flux ({unit})")
     if ax.dataLim.y0 > 0:
         ax.set_yscale("log")
         low, high = ax.get_ylim()
-        if high < 10 * low:  # 379000 and not 3.79 x 10^5
-            ax.yaxis.set_major_formatter("{x:g}")
-            ax.yaxis.set_minor_formatter("{x:g}")
+        if high < 10 * low:  # less than a decade: minor ticks have the labels
+            ax.set_ylabel(f"flux ({in_powers(ax.yaxis, (high,))}{unit})")
+            ax.yaxis.set_minor_formatter(ax.yaxis.get_major_formatter())
+            ax.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)) if high > 3 * low else MaxNLocator(6))
         if calibrated:
             other = ax.twinx()
             other.set_ylim([31.4 - 2.5 * np.log10(v) for v in (low, high)])
