@@ -172,3 +172,12 @@ def test_an_array_reaches_as_far_as_is_asked(make):
     Image(np.zeros((13, 13)), sigma=1.0, psf=small, pixel_scale=0.5, zeropoint=25.0, band="r")
     with pytest.raises(ValueError, match="radius"):
         make(3.0, 0.5, radius=-1.0)
+
+
+@pytest.mark.parametrize("psf", [PSF.gaussian(1.2, 0.4), PSF.moffat(3.0, 3.5, 0.5), PSF(PSF.gaussian(2.5, 0.5).array, pixel_response=None)], ids=["native", "wide", "optical"])
+def test_a_moffat_as_wide_as_another(psf):
+    made = psf.as_moffat(2.5)
+    optical = psf.pixel_response is None
+    assert made.pixel_response == "native" and (made.fwhm > psf.fwhm if optical else made.fwhm == pytest.approx(psf.fwhm, rel=5e-3))
+    small = psf.as_moffat(2.5, radius=8)
+    assert small.native_shape == (17, 17) and 0.75 < small.array.sum() < 1 and small.fwhm == pytest.approx(made.fwhm, rel=1e-3)

@@ -86,19 +86,10 @@ def absolute(told: Sequence[Mapping[str, Any]], folder: pathlib.Path | None = No
 
 def _moffat(image: Image, slope: float) -> PSF:
     """A Moffat function as wide as the image's PSF; what of it is larger than the image counts as light that is lost."""
-    from bayesjoint.images import PSF
-
     if image.psf is None:
         raise ValueError("there is no PSF whose width --psf moffat could take: leave it away, or add an extension PSF.")
-    wanted = width = image.psf.fwhm
-    made = PSF.moffat(width, slope)
-    for _ in range(2 * (image.psf.pixel_response == "native")):  # the file's width has the pixel in it, what is asked for has not
-        width = math.sqrt(max(wanted**2 - (made.fwhm**2 - width**2), 0.1 * wanted**2))
-        made = PSF.moffat(width, slope)
-    if all(p <= n for p, n in zip(made.native_shape, image.shape, strict=True)):
-        return made
-    middle = [(p // 2, min(p // 2, (n - 1) // 2 * made.oversampling)) for p, n in zip(made.shape, image.shape, strict=True)]
-    return PSF(made.array[tuple(slice(c - h, c + h + 1) for c, h in middle)], oversampling=made.oversampling, normalize=False)
+    made, room = image.psf.as_moffat(slope), (min(image.shape) - 1) // 2
+    return made if max(made.native_shape) // 2 <= room else image.psf.as_moffat(slope, radius=room)
 
 
 @contextlib.contextmanager

@@ -100,6 +100,34 @@ class PSF:
         reach = _reach(radius, scale, min(12.0 * fwhm / scale, 60.0))
         return cls._effective(lambda r2: (beta - 1) / (np.pi * alpha2) * (1 + r2 / alpha2) ** -beta, reach, fwhm / scale, 5.0, options)
 
+    def as_moffat(self, beta: float = 2.5, *, radius: float | None = None) -> PSF:
+        """Moffat function of the same FWHM, for a PSF whose wings are not to be trusted.
+
+        Parameters
+        ----------
+        beta : float
+            Slope of its wings.
+        radius : float, optional
+            Pixels to which its array reaches, what lies farther out being lost (default that of `moffat`, and nothing lost).
+
+        Returns
+        -------
+        PSF
+            Effective, on the same image's pixels.
+
+        Raises
+        ------
+        ValueError
+            For a `beta` that is not above 1, or a `radius` that is not positive.
+        """
+        options = {} if radius is None else {"radius": radius, "normalize": False}
+        width = self.fwhm
+        made = PSF.moffat(width, beta, **options)
+        for _ in range(2 * (self.pixel_response == "native")):  # this width has the pixel in it, what `moffat` takes has not
+            width = np.sqrt(max(self.fwhm**2 - (made.fwhm**2 - width**2), 0.1 * self.fwhm**2))
+            made = PSF.moffat(width, beta, **options)
+        return made
+
     @classmethod
     def _effective(cls, optical: Any, radius: float, fwhm_px: float, held: float, options: dict) -> PSF:
         """Integrate an optical PSF of unit sum over pixels; oversampled where the native grid would not hold it (a FWHM below `held` px)."""
