@@ -98,8 +98,7 @@ def _named(file: str, deaf: bool) -> Iterator[None]:
 
     def name(record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        hint = " On the command line, --psf moffat does." if said.endswith("fit a Moffat to its core.") else ""
-        record.msg, record.args = f"{file}: {said.removeprefix(f'{pathlib.Path(file).stem}: ')}{hint}", None
+        record.msg, record.args = f"{file}: {said.removeprefix(f'{pathlib.Path(file).stem}: ')}", None
         return not (deaf and said.startswith("The PSF"))
 
     log.addFilter(name)

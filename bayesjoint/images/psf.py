@@ -69,7 +69,7 @@ class PSF:
         if below > NEGATIVE:
             log.warning(
                 "The PSF has negative values, %.0f %% of its light: its sky was probably subtracted too far. Models drawn with it are too broad elsewhere "
-                "and fluxes of images with different PSFs disagree by as much; measure it anew, or fit a Moffat to its core.",
+                "and fluxes of images with different PSFs disagree by as much; measure it anew, or take a Moffat function of its width (psf.as_moffat(); bayesjoint fit --psf moffat).",
                 100 * below,
             )
         off = np.hypot(*self.centroid)
