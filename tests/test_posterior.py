@@ -5,6 +5,7 @@ import pytest
 import yaml
 from astropy import units as u
 from astropy.table import QTable
+from conftest import small_scene
 
 import bayesjoint as bj
 from bayesjoint.posterior import arviz_seam as seam
@@ -183,3 +184,10 @@ def test_a_plan_too_coarse_for_the_draws_is_a_reason(scene, best):
         post = bj.Posterior.of(made, theta, ll, {"lp": ll[..., 0]}, {"sampler": "laplace", "k_hat": 0.1, "importance_ess": 500.0})
         assert any("too coarsely" in r for r in post.reasons) == said
         assert set(post.info["render_errors"]) == {im.name for im in scene.images}
+
+
+def test_weighed_draws_have_no_flag_of_chains():
+    best = small_scene().fit(progress=False)
+    post = best.laplace(draws=60, seed=1)
+    summary = post.summary()
+    assert (summary["r_hat"] > 1.01).any() and not summary["flags"].str.contains("R-hat").any()

@@ -219,7 +219,8 @@ class Posterior:
             mean, sd = circular(x.ravel()) if s["cyclic"] else (float(x.mean()), float(x.std(ddof=min(1, x.size - 1))))
             quantiles = {q: quantile(x, p, mean if s["cyclic"] else None) for q, p in QUANTILES.items()}
             found = {n: float(v[k]) for n, v in d.items()}
-            rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **found, "flags": flags(s, x, sd, found)}
+            speaks = found if self.k_hat is None else {n: v for n, v in found.items() if n != "r_hat"}  # weighed draws are no chains
+            rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **found, "flags": flags(s, x, sd, speaks)}
             if s["flux"] and s["calibrated"]:
                 m = magnitude(x)
                 if np.isfinite(m).any():
