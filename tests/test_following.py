@@ -146,11 +146,11 @@ def test_linked_scenes_are_saved_and_loaded(linked, tmp_path):
 def test_tables_hold_what_follows(linked):
     scene, values = linked
     best = scene.fit(values, progress=False)
-    post = best.laplace(200, seed=1)
+    post = best.laplace(80, seed=1)
     for table in (best.table(), post.table()):
         row = {c: table[c][0] for c in table.colnames}
         assert row["n_g"] < row["n_z"] and row["n_g_err"] > 0 and table["q"][1] == pytest.approx(0.5 * row["q"])
-    assert post.draws("object.disc.r_eff[g]").shape == (200,)
+    assert post.draws("object.disc.r_eff[g]").shape == (80,)
     assert "object.galaxy.n is Polynomial" in scene.describe() and "object.disc.q is (0.5 * object.galaxy.q)." in scene.describe()
 
 
@@ -330,7 +330,7 @@ def test_a_light_curve_has_its_covariance_and_limits(tmp_path):
         "host.q": 0.6, "host.pa": 40.0, "host.n": 1.2, "host.r_eff": 1.5, "host.flux[g]": 2e5, "sn.x": 1.0, "sn.y": 0.5,
         "sn.flux[e2]": 2e4, "sn.flux[e0]": 0.0, "sn.flux[e1]": 3e4,
     }  # fmt: skip
-    post = scene.with_images(scene.simulate(values, 6)).fit(progress=False).laplace(400, seed=1)
+    post = scene.with_images(scene.simulate(values, 6)).fit(progress=False).laplace(150, seed=1)
     post.save(tmp_path / "p.nc")
     for p in (post, bj.load(tmp_path / "p.nc")):
         curve = p.light_curve("sn")

@@ -60,7 +60,10 @@ def test_the_fit_of_a_linear_scene_is_exact(linear):
     assert np.abs(best.covariance / np.outer(sd, sd) - covariance / np.outer(sd, sd)).max() < 1e-6
 
 
-@pytest.mark.parametrize("method", METHODS)
+LONG = ("svi, resampled", "svi, flow")
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow) if m in LONG else m for m in METHODS])
 def test_samplers_reproduce_the_exact_posterior(linear, method):
     scene, mean, covariance = linear
     post = METHODS[method](scene.fit(progress=False))

@@ -211,5 +211,6 @@ def _refine(a: np.ndarray) -> tuple[np.ndarray, int]:
     rows, columns = np.flatnonzero(high.any(1)), np.flatnonzero(high.any(0))
     box = a[rows[0] - 4 : rows[-1] + 5, columns[0] - 4 : columns[-1] + 5]
     factor = int(np.ceil(400 / max(box.shape)))
-    # zoom keeps the end points in place: n samples become (n - 1) factor + 1
-    return zoom(box, [((n - 1) * factor + 1) / n for n in box.shape], order=3), factor
+    # zoom keeps the end points in place: n samples become (n - 1) factor + 1; one axis at a time, by what it makes of unit vectors, is a fifth of the work
+    down, across = (zoom(np.eye(n), (((n - 1) * factor + 1) / n, 1), order=3) for n in box.shape)
+    return down @ box @ across.T, factor
