@@ -179,3 +179,11 @@ def test_what_is_missing_is_seen():
 
     assert lacking(bare) == (["beta"], ["fwhm"])
     assert lacking(said) == ([], [])
+
+
+def test_a_docstring_of_another_form_is_left_as_it_is():
+    docs = "A ring.\n\nParameters\n==========\nnone", "A ring.\n\nParameters\n---------- \nnone", "A ring.\n\nParameters\nnone", None
+    for doc in docs:
+        made = type("Ring", (bj.Gaussian,), {"__doc__": doc})
+        assert made.__doc__ == (doc and inspect.cleandoc(doc))
+    type("Bend", (bj.Shape,), {"__doc__": "A bend.", "specs": property(lambda self: ())})

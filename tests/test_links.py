@@ -159,3 +159,33 @@ def test_bands_from_an_array_are_saved(scene, tmp_path):
 def test_a_corner_of_too_few_draws_says_so(best):
     with pytest.raises(ValueError, match="more draws"):
         best.laplace(5, seed=1).corner()
+
+
+def test_a_file_with_some_priors_is_a_new_scene_and_an_unknown_one_is_refused(scene, tmp_path):
+    path = tmp_path / "s.yaml"
+    scene.save(path)
+    document = yaml.safe_load(path.read_text())
+    document["priors"] = {"galaxy.n": {"LogNormal": {"loc": 1.5, "scale": 0.01}}}
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ValueError, match=r"has a plan and no prior for 'galaxy.x'"):
+        bj.Scene.load(path, scene.images)
+    del document["plan"]
+    path.write_text(yaml.safe_dump(document))
+    made = bj.Scene.load(path, scene.images)
+    assert made.names == scene.names and float(made.layout.sites[made.names.index("galaxy.n")].prior.loc) == 1.5
+    document["priors"]["galaxy.e"] = {"Normal": {"loc": 0.0, "scale": 1.0}}
+    path.write_text(yaml.safe_dump(document))
+    with pytest.raises(ValueError, match=r"a prior for 'galaxy.e', which is no free parameter"):
+        bj.Scene.load(path, scene.images)
+
+
+def test_a_file_is_not_blamed_for_what_the_caller_gave(scene, tmp_path):
+    scene.save(tmp_path / "s.yaml")
+    with pytest.raises(TypeError, match=r"images is to be a list of bayesjoint.Image, and 'a.fits' is in it"):
+        bj.Scene.load(tmp_path / "s.yaml", ["a.fits"])
+    document = {"bayesjoint": "scene", "version": 1, "images": [{"name": "r"}], "components": [{"type": "Sersic", "name": "galaxy"}]}
+    (tmp_path / "hand.yaml").write_text(yaml.safe_dump(document))
+    nameless = bj.Image(scene.images[0].data, sigma=1.0, pixel_scale=0.3, band="r")
+    assert bj.Scene.load(tmp_path / "hand.yaml", [nameless]).images[0].name == "r"
+    with pytest.raises(ValueError, match=r"None of the images given is named 'r': there are i"):
+        bj.Scene.load(tmp_path / "hand.yaml", [nameless.replace(band="i")])

@@ -265,7 +265,8 @@ def test_traces_and_ranks_name_bands_and_units_and_colour_chains(post):
     (lambda b, p: plots.image(b.scene.images[0], data=np.ones((3, 3))), "of its shape"),
     (lambda b, p: plots.image(b.scene.images[0].replace(zeropoint=None), scale="mag"), "has no zeropoint"),
     (lambda b, p: plots.light_curve(p, "galaxy"), "no flux by image"),
-], ids=["source", "source of an sed", "image", "scale", "shape", "zeropoint", "light curve"])  # fmt: skip
+    (lambda b, p: plots.light_curve(p), "No source has a flux by image"),
+], ids=["source", "source of an sed", "image", "scale", "shape", "zeropoint", "light curve", "no light curve"])  # fmt: skip
 def test_what_cannot_be_drawn_says_why(best, post, make, said):
     with pytest.raises(ValueError, match=said):
         make(best, post)

@@ -6,6 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import bayesjoint as bj
+from bayesjoint.infer.doubts import widths
 from bayesjoint.infer.residuals import Residuals
 
 SHAPE = (120, 100)
@@ -77,3 +78,15 @@ def test_values_that_one_would_not_believe_are_said():
     assert said.startswith("Values lie far from the middle of their priors: a.x (by ")
     best = scene.with_images(scene.simulate({**hole, "a.flux[r]": 400.0}, 1)).fit(progress=False)
     assert not best.remarks
+
+
+def test_a_thin_galaxy_is_said_to_be_thin_whatever_its_angle():
+    """An axis ratio and an angle share a plane: how far out they lie there is the axis ratio's alone."""
+    image = bj.Image(np.zeros((31, 31)), sigma=1.0, pixel_scale=0.5, psf=bj.PSF.gaussian(1.5, 0.5), zeropoint=31.4, band="r")
+    scene = bj.Scene([bj.Sersic("g"), bj.Sky()], image)
+    off = []
+    for pa in (0.0, 22.5, 45.0, 130.0):
+        by = dict(zip(scene.names, widths(scene, {**scene.start, "g.q": 0.04, "g.pa": pa}), strict=True))
+        assert by["g.pa"] == 0.0
+        off.append(by["g.q"])
+    assert np.allclose(off, -np.log(0.04) / 0.75, rtol=1e-9)

@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     images, truth = three_bands(seed=options.seed)
     files = {im.name: options.out / f"{im.name}.fits" for im in images}
     made = options.out / RUN
-    ours = made.is_file() and str(document(made).get("command", "")).startswith("bayesjoint demo")
-    claim(options.out, options.overwrite or ours, *(f.name for f in files.values()))
+    may = options.overwrite or (made.is_file() and str(document(made).get("command", "")).startswith("bayesjoint demo"))
+    claim(options.out, may, *(f.name for f in files.values()))
     options.out.mkdir(parents=True, exist_ok=True)
     for im in images:
         im.write(files[im.name], overwrite=True)

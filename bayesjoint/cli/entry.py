@@ -61,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options.command = shlex.join(["bayesjoint", *(sys.argv[1:] if argv is None else argv)])
     logging.basicConfig(level=logging.ERROR if options.quiet else logging.WARNING, format="%(message)s")
     try:
-        return options.run(options)
+        status = options.run(options)
+        sys.stdout.flush()  # what is in the buffer may find nobody, too
+        return status
     except BrokenPipeError:  # nobody reads on: what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141

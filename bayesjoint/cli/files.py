@@ -52,12 +52,15 @@ def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
 def read_one(one: Mapping[str, Any]) -> Image:
     """One of them; what is said on the way begins with the file's name."""
     from bayesjoint.images import Image
+    from bayesjoint.images.reading import read_psf
 
     arguments = {k: v for k, v in one.items() if k != "file"}
     slope = beta(arguments.pop("psf")) if isinstance(one.get("psf"), str) else None
     with _named(one["file"], deaf=slope is not None):
-        image = Image.read(one["file"], **arguments)
-    return image if slope is None else image.replace(psf=_moffat(image, slope))
+        if slope is None:
+            return Image.read(one["file"], **arguments)
+        image = Image.read(one["file"], psf=None, **arguments)
+        return image.replace(psf=_moffat(image, read_psf(one["file"]), slope))
 
 
 def beta(psf: str) -> float:
@@ -84,12 +87,12 @@ def absolute(told: Sequence[Mapping[str, Any]], folder: pathlib.Path | None = No
     return [{**one, "file": one["file"] if "://" in one["file"] else str((start / pathlib.Path(one["file"]).expanduser()).resolve())} for one in told]
 
 
-def _moffat(image: Image, slope: float) -> PSF:
-    """A Moffat function as wide as the image's PSF; what of it is larger than the image counts as light that is lost."""
-    if image.psf is None:
+def _moffat(image: Image, psf: PSF | None, slope: float) -> PSF:
+    """A Moffat function as wide as the PSF of the image's file; what of it is larger than the image counts as light that is lost."""
+    if psf is None:
         raise ValueError("there is no PSF whose width --psf moffat could take: leave it away, or add an extension PSF.")
-    made, room = image.psf.as_moffat(slope), (min(image.shape) - 1) // 2
-    return made if max(made.native_shape) // 2 <= room else image.psf.as_moffat(slope, radius=room)
+    made, room = psf.as_moffat(slope), (min(image.shape) - 1) // 2
+    return made if max(made.native_shape) // 2 <= room else psf.as_moffat(slope, radius=room)
 
 
 @contextlib.contextmanager

@@ -149,6 +149,9 @@ def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
     made = options.scene.parent / RUN
     if not made.is_file():
         raise ValueError(f"There are no images to fit: name the FITS files, as there is no {RUN} beside {options.scene} that does.")
-    if options.psf != "file" or options.estimate_noise:
-        raise ValueError(f"--psf and --estimate-noise are for files on the command line, and the images come from {made}.")
+    given = {"--psf": options.psf != "file", "--estimate-noise": options.estimate_noise}
+    given |= {f"--{k.replace('_', '-')}": getattr(options, k) is not None for k in ("bands", "zeropoint", "pixel_scale")}
+    if any(given.values()):
+        said = " and ".join(k for k, there in given.items() if there)
+        raise ValueError(f"{said} would be for files on the command line, and the images come from {made}: name the files, or leave it away.")
     return images_told(made)

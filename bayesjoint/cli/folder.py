@@ -18,6 +18,8 @@ __all__ = ["KINDS", "OURS", "PLOTS", "RUN", "SCENE", "Folder", "claim", "clear",
 SCENE, RUN, POSTERIOR = "scene.yaml", "run.yaml", "posterior.nc"
 OURS = ("table.ecsv", POSTERIOR, SCENE, RUN, "residuals.png", "corner.png", "report.html")
 PLOTS = "plots"
+MOVED = 0.1
+"""Errors from its saved value up to which a parameter of a fit made again is still there."""
 KINDS = ("panels", "image", "components", "profile", "sed", "light_curve", "colour", "corner", "history", "trace", "rank")
 """Pictures that `bayesjoint plot` makes; their files begin with these names."""
 
@@ -38,10 +40,21 @@ def claim(out: pathlib.Path, overwrite: bool, *more: str) -> None:
 
 
 def clear(out: pathlib.Path) -> None:
-    """Take away what an earlier run left, so that nothing of it stands beside the new."""
-    stale = [p for p in (out / PLOTS).glob("*") if p.name.startswith(KINDS) and p.suffix in (".png", ".pdf", ".svg")]
+    """Take away what an earlier run left, so that nothing of it stands beside the new; a file of another name in `PLOTS` is not ours."""
+    names = _drawn(out)
+    stale = [p for p in (out / PLOTS).glob("*") if p.stem in names and p.suffix in (".png", ".pdf", ".svg")]
     for path in (*(out / n for n in OURS), *stale):
         path.unlink(missing_ok=True)
+
+
+def _drawn(out: pathlib.Path) -> set[str]:
+    """Names that `bayesjoint plot` gives to pictures of the run in a folder; none where there is no run."""
+    try:
+        run, scene = (document(out / n) for n in (RUN, SCENE))
+        parts = [e["name"] for e in (*scene["components"], *scene["images"])] if run else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+    return {*KINDS, *(f"{k}_{n}" for k in KINDS for n in parts)} if run else set()
 
 
 def document(path: pathlib.Path) -> dict[str, Any]:
@@ -108,8 +121,14 @@ class Folder:
 
     @cached_property
     def best(self) -> Fit:
-        """The fit, by a step or two from the values that were saved, with the history that led there and the words that ended it."""
-        best = self.scene.fit(start=document(self.path / SCENE).get("values"), progress=False)
+        """The fit, by a step or two from the values that were saved, with the history that led there and the words that ended it.
+
+        One that had not converged and goes on to another place has its own.
+        """
+        saved = document(self.path / SCENE).get("values") or {}
+        best = self.scene.fit(start=saved, progress=False)
+        if any(abs(best.values[n] - v) > MOVED * best.errors[n] for n, v in saved.items() if n in best.values):
+            return best
         if self.history:
             best.history = self.history
         if isinstance(self.ended, dict) and {"converged", "verdict", "remarks"} <= set(self.ended):

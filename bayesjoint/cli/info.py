@@ -27,8 +27,8 @@ examples:
 """
 
 STAND_IN: dict[str, tuple[str, float]] = {"noise": ("sigma", 1.0), "place": ("pixel_scale", 1.0)}
-NUMBERS = {"noise": "sigma", "place": "pixel_scale_arcsec"}
-"""Where that number stands in what is said."""
+NUMBERS = {"noise": ("sigma",), "place": ("pixel_scale_arcsec", "psf_fwhm_arcsec")}
+"""What that number goes into, of what is said."""
 NAMES = {"place": "WCS"}
 REMEDIES = {
     "noise": "an extension VAR, ERR, IVAR or WHT, or --estimate-noise",
@@ -78,7 +78,7 @@ def _what(file: str) -> dict[str, Any]:
             lacking.append(e.what)
         except ValueError as e:
             raise ValueError(f"{file}: {e}") from e
-    known = _known(im) | {NUMBERS[what]: None for what in lacking}
+    known = _known(im) | {name: None for what in lacking for name in NUMBERS[what]}
     lacking += [k for k, there in (("PSF", im.psf is not None), ("zeropoint", im.zeropoint is not None), ("mask", _has_mask(file))) if not there]
     return known | {"missing": [{"what": NAMES.get(k, k), "needed": k in STAND_IN, "remedy": REMEDIES[k]} for k in lacking]}
 

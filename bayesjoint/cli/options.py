@@ -67,7 +67,7 @@ def check_sampling(options: argparse.Namespace) -> None:
 
 
 def told(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each file, with what the options say of it: arguments of `bayesjoint.Image.read`.
+    """Each file, with what the options say of it: arguments of `bayesjoint.Image.read`; none where no file is named.
 
     Raises
     ------
@@ -76,6 +76,8 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
     """
     if options.psf not in ("file", "none"):
         beta(options.psf)
+    if not options.files:
+        return []
     out: list[dict[str, Any]] = [{"file": f} for f in options.files]
     for name, key, kind in (("bands", "band", str), ("zeropoint", "zeropoint", float), ("pixel_scale", "pixel_scale", float)):
         given = getattr(options, name)

@@ -125,7 +125,7 @@ def _light_curve(w: _Wanted) -> Pictures:
 
 
 def _corner(w: _Wanted) -> Pictures:
-    names = [n for n in w.made.post.names if n.rpartition(".")[0] in w.shining][:MANY]
+    names = [n for n in w.made.post.names if n.startswith(tuple(f"{s}." for s in w.shining))][:MANY]
     yield "", plots.corner(w.made.post, list(w.parameters or names) or None)
 
 

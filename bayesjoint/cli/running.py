@@ -69,9 +69,10 @@ def run(
     if words:
         print(best)
     post = _sampled(best, options, progress)
+    if post is not None:  # first of all: it took longest
+        post.save(out / POSTERIOR)
     (post or best).table().write(out / "table.ecsv", overwrite=True)
     if post is not None:
-        post.save(out / POSTERIOR)
         try:
             picture(post.corner(truths=truth), out / "corner.png")
         except ValueError as e:  # too few draws for it: the results are there all the same

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.posterior.tables import circular, quantile
+
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.posterior import Posterior
@@ -63,9 +65,12 @@ def summary(best: Fit, post: Posterior | None, files: list[pathlib.Path], **more
         sampled = {"sampler": post.info.get("sampler"), "chains": chains, "draws": draws, "k_hat": post.k_hat, "converged": post.converged}
         for n, row in post.summary().iterrows():
             parameters[n] = parameters.get(n, {}) | row.to_dict()
+        columns = {c["site"]: c for s in post.meta["sources"] for c in s["columns"].values()}
         for n in post.derived:
-            x = post.draws(n)
-            parameters[n] = {"mean": x.mean(), "sd": x.std()} | {q: np.quantile(x, p) for q, p in QUANTILES.items()}
+            x, cyclic = post.draws(n), n in columns and columns[n]["cyclic"]
+            mean, sd = circular(x) if cyclic else (x.mean(), x.std())
+            unit = {"unit": columns[n]["unit"]} if n in columns else {}
+            parameters[n] = {**unit, "mean": mean, "sd": sd, **{q: quantile(x, p, mean if cyclic else None) for q, p in QUANTILES.items()}}
     return {
         "converged": bool(best.converged and (post is None or post.converged)),
         "reasons": [*([] if best.converged else [best.verdict]), *best.remarks, *(() if post is None else post.reasons)],

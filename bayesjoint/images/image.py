@@ -118,7 +118,7 @@ class Image:
         self.gain = None if gain is None else to_float(gain, "electrons per unit", "gain")
         self.psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
         if self.psf is not None and any(p > n for p, n in zip(self.psf.native_shape, self.shape, strict=True)):
-            raise ValueError(f"The PSF covers {self.psf.native_shape} pixels and the image only {self.shape}: crop the PSF (radius= of bj.PSF.moffat), or give a larger image.")
+            raise ValueError(f"The PSF covers {self.psf.native_shape} pixels and the image only {self.shape}: crop the PSF (radius= of bj.PSF.moffat; --psf moffat on the command line), or give a larger image.")
 
     # -- making one from elsewhere ------------------------------------------------------------------------------------
     @classmethod

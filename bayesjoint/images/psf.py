@@ -91,7 +91,7 @@ class PSF:
         """Moffat (1969, A&A 3, 455) PSF of optical width `fwhm` and wing slope `beta`, made effective for pixels of `pixel_scale` (both arcsec or Quantity).
 
         Brightness falls as r^(-2 `beta`). The array reaches to `radius` (arcsec or Quantity; default 12 `fwhm`, 60 pixels at most), and its sum is 1 unless `normalize=False`
-        keeps the light farther out; `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
+        leaves the light farther out lost; `options` are those of `PSF`: `oversampling` (default, what the width needs) and `normalize`.
         """
         fwhm, scale = _widths(fwhm, pixel_scale)
         if not beta > 1:

@@ -13,7 +13,7 @@ from astropy.wcs import WCS
 from bayesjoint.images.image import Image
 from bayesjoint.images.psf import PSF
 
-__all__ = ["MASKS", "Missing", "from_nddata", "read", "write"]
+__all__ = ["MASKS", "Missing", "from_nddata", "read", "read_psf", "write"]
 
 SCIENCE = ("SCI", "IMAGE", "DATA")
 NOISE = {"VAR": "variance", "VARIANCE": "variance", "ERR": "sigma", "ERROR": "sigma", "SIGMA": "sigma", "RMS": "sigma", "STD": "sigma", "STDDEV": "sigma", "UNCERT": "sigma", "IVAR": "ivar", "INVVAR": "ivar", "WHT": "ivar", "WEIGHT": "ivar"}  # fmt: skip
@@ -73,6 +73,13 @@ def read(source: Any, **overrides: Any) -> Image:
         hdus.close(closed=not hasattr(source, "read"))  # a file that the user opened is the user's to close
 
 
+def read_psf(file: str) -> PSF | None:
+    """The PSF that a FITS file (path or URL) holds in its extension PSF, however large the image; None where it has none."""
+    with fits.open(file if "://" in file else pathlib.Path(file).expanduser(), memmap=False) as hdus:
+        found = next((h for h in hdus[1:] if h.name.upper() == "PSF"), None)
+        return None if found is None else _psf(found)
+
+
 def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
     what = f"{stem!r}" if stem else "the file"
     named = {h.name.upper(): h for h in reversed(hdus[1:]) if h.name}  # of several by one name, the first
@@ -97,13 +104,7 @@ def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
         found = next((n for n in MASKS if n in named), None)
         options["mask"] = None if found is None else np.asarray(_data(named[found])) != 0
     if "psf" not in overrides and "PSF" in named:
-        h = named["PSF"].header
-        options["psf"] = PSF(
-            _data(named["PSF"]),
-            oversampling=int(h.get("OVERSAMP", 1)),
-            pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"),
-            normalize=bool(h.get("PSFNORM", True)),
-        )
+        options["psf"] = _psf(named["PSF"])
     if PLACES.isdisjoint(overrides):
         options |= _place(header, hdus, what)
     if "zeropoint" not in overrides:
@@ -119,6 +120,16 @@ def _from_hdus(hdus: fits.HDUList, stem: str | None, overrides: dict) -> Image:
     if {*PLACES, "center", "origin"}.isdisjoint(overrides) and ("BJSHIFTX" in header or "BJSHIFTY" in header):
         image = image.shifted(header.get("BJSHIFTX", 0.0), header.get("BJSHIFTY", 0.0))
     return image
+
+
+def _psf(hdu: Any) -> PSF:
+    h = hdu.header
+    return PSF(
+        _data(hdu),
+        oversampling=int(h.get("OVERSAMP", 1)),
+        pixel_response={"OPTICAL": None, "SUBPIXEL": "subpixel"}.get(str(h.get("PIXRESP", "")).upper(), "native"),
+        normalize=bool(h.get("PSFNORM", True)),
+    )
 
 
 def _given(overrides: dict) -> dict:

@@ -22,10 +22,15 @@ NAMED = 3
 
 @torch.no_grad()
 def widths(scene: Scene, values: Mapping[str, float]) -> np.ndarray:
-    """How far each site lies from the middle of its prior, in the prior's widths; 0 where that is not Normal in the flat coordinates."""
+    """How far each site lies from the middle of its prior, in the prior's widths; 0 where that is not Normal in the flat coordinates.
+
+    Where an axis ratio and an angle share a plane, how far they lie from its middle is the axis ratio's: all angles are alike to the prior.
+    """
     chart = scene.chart
     _, t = chart.values(scene.unconstrain({k: values[k] for k in scene.names}))
-    return ((t - chart.loc) * chart.inverse_scale).abs().cpu().numpy()
+    off = (t - chart.loc) * chart.inverse_scale
+    off[chart.q], off[chart.pa] = torch.hypot(off[chart.q], off[chart.pa]), torch.zeros_like(off[chart.pa])
+    return off.abs().cpu().numpy()
 
 
 def doubts(scene: Scene, values: Mapping[str, float], errors: Mapping[str, float], prior: bool) -> list[str]:

@@ -71,6 +71,8 @@ def _by_arviz(kind: str, post: Posterior, parameters: list[str] | None, options:
     for p in parameters:
         if p not in known:
             post.draws(p)  # says which there are
+            if p in post.derived:
+                raise ValueError(f"{p!r} follows from other parameters by a link, and chains are of those: {', '.join(known)}.")
             raise ValueError(f"ArviZ's plots take parameters with all their bands, and {p!r} is one site: take {p.split('[')[0]!r}.")
     units = {s["parameter"]: s["unit"] for s in post.meta["sites"]} if kind == "trace" else {}
     axes = chain_axes(kind, post.arviz, parameters, options, units, COLOURS)

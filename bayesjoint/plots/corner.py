@@ -24,7 +24,7 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
     post : Posterior
         The draws.
     parameters : list of str, optional
-        Sites, or parameters with all their bands (``"galaxy.flux"``). Default: all but the skies'.
+        Sites, or what follows from sites by a link, or parameters with all their bands (``"galaxy.flux"``). Default: all sites but the skies'.
     priors : bool
         Draw each site's prior density over its histogram, where the posterior has its scene.
     **options
@@ -38,11 +38,12 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
     if parameters is None:
         chosen = [n for n in post.names if n.split(".")[0] not in skies] or list(post.names)
     else:
-        chosen = [n for p in parameters for n in post.names if n == p or n.split("[")[0] == p]
+        known = [*post.names, *post.derived]
+        chosen = [n for p in parameters for n in known if n == p or n.split("[")[0] == p]
         for p in parameters:
-            if not any(n == p or n.split("[")[0] == p for n in post.names):
+            if not any(n == p or n.split("[")[0] == p for n in known):
                 post.draws(p)  # says which there are
-    sites = {s["name"]: s for s in post.meta["sites"]}
+    sites = {c["site"]: c for s in post.meta["sources"] for c in s["columns"].values()} | {s["name"]: s for s in post.meta["sites"]}
     columns, labels = [], []
     truths = options.pop("truths", None)
     truths = dict(truths) if isinstance(truths, dict) else truths
@@ -93,8 +94,9 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
         _ticks(np.array(fig.axes).reshape(len(chosen), len(chosen)))
     lines = []
     if priors and post.scene is not None:
+        known = {s.name: p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True)}
         for ax, n in zip(diagonal, chosen, strict=True):
-            lines += _prior(ax, next(p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True) if s.name == n))
+            lines += _prior(ax, known[n]) if n in known else []  # what follows from others has none of its own
     quantiles = {**defaults, **options}["quantiles"]
     known = truths is not None and any(t is not None for t in truths)
     _legend(fig, diagonal, quantiles, bool(lines), {**defaults, **options}["truth_color"] if known else None)

@@ -94,6 +94,8 @@ def light_curve(post: Posterior, source: str | None = None, ax: Any = None, **op
     if source is None:
         sites = post.meta["sites"]
         varying = [s["name"] for s in post.meta["sources"] if any(p["parameter"] == f"{s['name']}.flux" and p["per"] == "image" for p in sites)]
+        if not varying:
+            raise ValueError("No source has a flux by image, of which a light curve could be made: give one flux=bj.Param(per='image').")
         source = Subject.of(post).one_source("light curve", varying)
     table = post.light_curve(source, **options)
     ax = new_axes()[0, 0] if ax is None else ax

@@ -42,8 +42,10 @@ def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], err
     more = derived_of(scene, theta)
     at = derived_of(scene, np.array([[best[n] for n in scene.names]]))
     best = {**best, **{k: float(v[0]) for k, v in at.items()}}
-    errors = {**errors, **{k: float(np.std(v)) for k, v in more.items()}}
-    return meta_table(describe_sites(scene), [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
+    meta = describe_sites(scene)
+    angles = {c["site"] for s in meta["sources"] for c in s["columns"].values() if c["cyclic"]}
+    errors = {**errors, **{k: circular(v)[1] if k in angles else float(np.std(v)) for k, v in more.items()}}
+    return meta_table(meta, [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
 
 
 def meta_table(

@@ -50,7 +50,8 @@ def part(block: Block, where: Where) -> torch.Tensor:
 def trimmed(block: Block, tail: float) -> Block:
     """A copy of a block's middle: beyond each edge of it no column has more than `tail` of its sum of squares.
 
-    Sums of products then change by at most four `tail`, in units of the two columns' own lengths.
+    A column's sum of squares then changes by at most four `tail` of it; a product with another column, by twice the root of that at most, in
+    units of both their lengths.
     """
     squares, cut = block.values.square(), []
     for place, across in zip(block.where, (2, 1), strict=True):

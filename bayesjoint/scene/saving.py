@@ -16,6 +16,7 @@ from astropy.coordinates import SkyCoord
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene import noise
+from bayesjoint.scene.checks import named
 from bayesjoint.scene.plain import link_from_plain, link_to_plain, prior_from_plain, prior_to_plain, ref_from_plain
 from bayesjoint.sky import components as kinds
 from bayesjoint.sky import galaxies, shapes
@@ -111,7 +112,8 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
     """Read a scene (see `Scene.load`).
 
     Of a file made by hand, components are enough: images that it does not list, or lists by name without checksum, are the ones given, and
-    priors, plan and start that it does not hold are found as for a new scene.
+    priors and plan that it does not hold are found as for a new scene. Without a plan the start is found anew, too (``values`` are where the command line
+    begins).
 
     Raises
     ------
@@ -126,8 +128,12 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
         raise ValueError(f"{str(path)!r} is not a YAML file of ours: {str(e).splitlines()[0]}.") from e
     if not isinstance(document, dict) or document.get("bayesjoint") != "scene" or document.get("version") != VERSION:
         raise ValueError(f"{str(path)!r} holds no scene written by this version of bayesjoint.")
+    images = [images] if isinstance(images, Image) else list(images)
+    other = next((im for im in images if not isinstance(im, Image)), None)
+    if other is not None:
+        raise TypeError(f"images is to be a list of bayesjoint.Image, and {other!r} is in it: bj.Image.read makes one of a file.")
     try:
-        return _loaded({k: v for k, v in document.items() if v is not None}, [images] if isinstance(images, Image) else list(images))
+        return _loaded({k: v for k, v in document.items() if v is not None}, images)
     except (KeyError, AttributeError, TypeError) as e:
         raise ValueError(f"{str(path)!r} is not as scene.save writes it: {'there is no ' if isinstance(e, KeyError) else ''}{e}.") from e
 
@@ -180,9 +186,12 @@ def _loaded(document: dict[str, Any], images: list[Image]) -> Scene:
         {n: prior_from_plain(p, n) for n, p in document.get("priors", {}).items()},
         {name: _noise(plain, name) for name, plain in document.get("noise", {}).items()},
     )
-    missing = [n for n in scene.names if n not in document.get("priors", scene.names)]
-    if missing:
-        raise ValueError(f"The saved scene has no prior for {missing[0]!r}: was it changed by hand?")
+    given = document.get("priors", {})
+    missing, unknown = [n for n in scene.names if n not in given], [n for n in given if n not in scene.names]
+    if missing and plans:
+        raise ValueError(f"The saved scene has a plan and no prior for {missing[0]!r}: was it changed by hand? Without its plan it is loaded as a new one.")
+    if unknown:
+        raise ValueError(f"The file has a prior for {unknown[0]!r}, which is no free parameter of its scene: take it out, or its 'priors' as a whole.")
     for im, w in zip(scene.images, listed or [{}] * len(images), strict=True):
         if im.zeropoint != w.get("zeropoint", im.zeropoint):
             raise ValueError(f"The image {im.name!r} has the zeropoint {im.zeropoint}, and the scene was made with {w['zeropoint']}.")
@@ -233,14 +242,14 @@ def _matched(wanted: Sequence[Mapping[str, Any]], images: Sequence[Image]) -> li
     """The images given, in the file's order and by its names: those of its checksums, or of its names where there is none."""
     if len(images) != len(wanted):
         raise ValueError(f"The scene was made on {len(wanted)} images ({', '.join(w['name'] for w in wanted)}), and {len(images)} came.")
-    left, out = list(images), []
+    left, out = list(images if all("checksum" in w for w in wanted) else named(images)), []
     for w in wanted:
         hit = next((im for im in left if (checksum(im) == w["checksum"] if "checksum" in w else im.name == w["name"])), None)
         if hit is None and "checksum" not in w:
-            raise ValueError(f"None of the images given is named {w['name']!r}: there are {', '.join(im.name for im in images)}.")
+            raise ValueError(f"None of the images given is named {w['name']!r}: there are {', '.join(im.name for im in left) or 'none left'}.")
         if hit is None:
             raise ValueError(
-                f"None of the images given is the {w['name']!r} that the scene was made on: its pixels, variance or mask differ (without 'images' and 'plan' the file serves for others)."
+                f"None of the images given is the {w['name']!r} that the scene was made on: its pixels, variance or mask differ (without 'images' and 'plan' the file serves for others of the same names and bands)."
             )
         left.remove(hit)
         name, band = w["name"], w.get("band", hit.band)

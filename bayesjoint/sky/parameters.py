@@ -76,7 +76,7 @@ class Spec:
 
 def documented(doc: str | None, specs: Sequence[Spec], before: str = "", behind: str = "") -> str | None:
     """A docstring with an entry for each parameter, others before and behind them; what has its own already stays as it is."""
-    if not doc:
+    if not doc or not isinstance(specs, Sequence):  # some make theirs for each object
         return doc
     doc = inspect.cleandoc(doc)
     rows = [s.entry for s in specs if not re.search(rf"^(\w+, )*{s.name}(, \w+)* :", doc, re.M)]
@@ -84,7 +84,10 @@ def documented(doc: str | None, specs: Sequence[Spec], before: str = "", behind:
         return doc
     if "\n\nParameters\n" not in doc:
         return "\n".join([doc, "", "Parameters", "----------", *filter(None, [before, *rows, behind])])
-    head, section, rest = re.fullmatch(r"(.*\n\nParameters\n-+\n)(.*?)((?:\n\*\*params.*)?(?:\n\n.*)?)", doc, re.S).groups()
+    parts = re.fullmatch(r"(.*\n\nParameters\n-+\n)(.*?)((?:\n\*\*params.*)?(?:\n\n.*)?)", doc, re.S)
+    if parts is None:  # not as numpydoc has it: the author's own
+        return doc
+    head, section, rest = parts.groups()
     return head + "\n".join([section, *rows]) + rest
 
 
