@@ -67,4 +67,4 @@ calibrate: $(VENV)/.ready     ## ranks of 200 simulated truths by laplace and NU
 	$(BIN)/python benchmarks/calibrate.py --simulations 200 --write
 
 clean:
-	rm -rf $(VENV) $(ARVIZ1) $(VENV)-astrophot $(VENV)-pysersic demo run build docs/_build *.egg-info
+	rm -rf $(VENV) $(ARVIZ1) $(VENV)-astrophot $(VENV)-pysersic demo run build docs/_build docs/tutorials *.egg-info

@@ -5,7 +5,7 @@ import pytest
 from astropy import units as u
 
 import bayesjoint as bj
-from bayesjoint.examples import exposures, supernova
+from bayesjoint.examples import bulge_disc, exposures, group, supernova
 
 
 def scores(best, truth):
@@ -38,3 +38,31 @@ def test_exposures_of_which_two_are_off(seed):
     assert z.keys() == set(mended.names)
     assert np.mean(np.square(list(z.values()))) < 2
     assert max(map(abs, z.values())) < 3.5
+
+
+def test_bulge_and_disc_in_five_bands():
+    images, truth = bulge_disc(seed=1)
+    disc = bj.Sersic("disc", position=(0.3, -0.2), n=bj.start(1.0), r_eff=bj.Polynomial(1))
+    bulge = bj.Sersic("bulge", x=disc.x, y=disc.y, n=bj.Above(disc.n), r_eff=bj.start(0.7))
+    best = bj.Scene([disc, bulge, bj.Sky()], images).fit(progress=False)
+    z = scores(best, truth)
+    assert best.converged and z.keys() == set(best.names)
+    assert np.mean(np.square(list(z.values()))) < 2
+    assert max(map(abs, z.values())) < 3.5
+
+
+def test_a_group_of_which_one_has_a_ring():
+    """With the ring in the model all is as it was made; without it, it is no longer."""
+    images, truth = group(seed=1)
+    parts = [bj.Sersic(name, position=(t["x"] + 0.3, t["y"] - 0.3)) for name, t in truth.items()]
+    ring = bj.GaussianRing("ring", x=parts[0].x, y=parts[0].y, q=parts[0].q, pa=parts[0].pa, r_ring=5.0, sigma=0.8, bands=["r"])
+    chi2 = {}
+    for name, scene in {"whole": [*parts, ring, bj.Sky()], "without": [*parts, bj.Sky()]}.items():
+        best = bj.Scene(scene, images).fit(progress=False)
+        chi2[name] = best.chi2 / best.dof
+        if name == "whole":
+            z = scores(best, {f"{g}.{k}": v for g, t in truth.items() for k, v in t.items() if (g, k) != ("A", "flux[r]")})
+            assert best.converged and max(map(abs, z.values())) < 3.5 and np.mean(np.square(list(z.values()))) < 2
+            light = best.values["A.flux[r]"] + best.values["ring.flux[r]"]
+            assert light == pytest.approx(truth["A"]["flux[r]"], rel=0.01)
+    assert chi2["whole"] < 1.03 < chi2["without"]

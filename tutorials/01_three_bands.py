@@ -131,8 +131,8 @@ for name in ("x", "y", "q", "pa", "n", "r_eff", "flux[r]", "flux[W1]", "flux[NUV
     print(f"{name:>12}" + "".join(f"{e:12.4g}" if e else " " * 12 for e in errors))
 
 # %% [markdown]
-# The r image decides the structure, and lends it to the others: fluxes in W1 and NUV come out several times as sharp as these images
-# alone can say. And all at once: the uncertainty of the size is in the fluxes' errors and in their correlations, where forced
+# The r image decides the structure, and lends it to the others: fluxes in W1 and NUV come out two to four times as sharp as these
+# images alone can say. And all at once: the uncertainty of the size is in the fluxes' errors and in their correlations, where forced
 # photometry, which takes the size as known, leaves it out.
 #
 # Colours want those correlations. Fluxes are draws, so a colour is one for each draw:

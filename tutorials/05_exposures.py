@@ -150,7 +150,7 @@ for site in [s for s in sites if not s.endswith("flux[i]")]:
     print(f"{site:<24}" + "".join(f"{e:10.4g}" for e in errors) + f"{errors[0] / errors[-1]:12.1f}")
 
 # %% [markdown]
-# Places and shapes gain a factor of two and more: the i exposures, too, know where the galaxy is and how it lies. The star's flux in r gains from the
+# Places and shapes gain a factor of about two or more: the i exposures, too, know where the galaxy is and how it lies. The star's flux in r gains from the
 # three exposures in r alone; the galaxies' also from i, since whoever knows the size knows the flux better.
 #
 # ## The posterior

@@ -80,7 +80,8 @@ for name, truth in (("bright", bright), ("faint", faint)):
 # %% [markdown]
 # For the bright galaxy the prior changes little, for the faint one it is half of the answer: without it, size, index and flux run away
 # together, as a galaxy with wide faint wings looks just like one without. That is no failure of the default prior: it is what those
-# pixels say. `summary()` flags what the data do not tell ("prior": as wide as its prior) and means that rest on few draws:
+# pixels say. `summary()` flags what the data do not tell at all ("prior": as wide as its prior) and means that rest on few draws. The faint galaxy's
+# parameters are wide, and yet narrower than their priors:
 
 # %%
 posts["faint", "default"].summary()[["unit", "mean", "sd", "flags"]]
@@ -118,7 +119,7 @@ print(
 samples = {
     "laplace": posts["bright", "default"],
     "svi": best.svi(draws=2 * DRAWS, seed=1, progress=False),
-    "nuts": best.nuts(draws=2 * DRAWS, chains=2, seed=1, progress=False),
+    "nuts": best.nuts(draws=DRAWS, chains=4, seed=1, progress=False),
 }
 for p in samples.values():
     print(p)

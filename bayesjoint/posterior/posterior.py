@@ -169,7 +169,7 @@ class Posterior:
             bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if not r <= R_HAT]
             if bad:
                 said.append(
-                    f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.3f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}."
+                    f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.4f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}."
                 )
             low = min(np.min(d["ess_bulk"]), np.min(d["ess_tail"])) if self.names else np.inf
             if not low >= ESS * min(chains, 4):
