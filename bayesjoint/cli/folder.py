@@ -127,8 +127,10 @@ class Folder:
         """
         saved = document(self.path / SCENE).get("values") or {}
         best = self.scene.fit(start=saved, progress=False)
-        if any(abs(best.values[n] - v) > MOVED * best.errors[n] for n, v in saved.items() if n in best.values):
-            return best
+        for site in self.scene.layout.sites:
+            off = best.values[site.name] - saved.get(site.name, best.values[site.name])
+            if abs((off + 90) % 180 - 90 if site.spec.cyclic else off) > MOVED * best.errors[site.name]:
+                return best
         if self.history:
             best.history = self.history
         if isinstance(self.ended, dict) and {"converged", "verdict", "remarks"} <= set(self.ended):
