@@ -206,6 +206,7 @@ def test_an_empty_image_gives_no_nan():
     assert all(np.isfinite([*best.values.values(), *best.errors.values()])) and np.isfinite(best.covariance).all()
 
 
+@pytest.mark.slow
 def test_joint_is_tighter_than_each_alone_and_agrees():
     scene = small_scene()
     joint = scene.fit(progress=False).laplace(draws=1000, seed=1)
