@@ -11,6 +11,7 @@ from pyro.infer.inspect import get_model_relations
 
 import bayesjoint as bj
 from bayesjoint.infer.targets import target_type
+from bayesjoint.posterior.tables import source_table
 from bayesjoint.scene.windows import lost_light
 
 BANDS = {"g": 0.48, "r": 0.62, "i": 0.75, "z": 0.9}
@@ -361,3 +362,19 @@ def test_a_star_moves():
     with pytest.raises(ValueError, match="no epoch"):
         bj.Scene([bj.Point("star", motion=1.0), bj.Sky()], [base])
     assert "&lt;" not in scene._repr_html_()[:5] and "star.pm_x" in scene._repr_html_()
+
+
+def test_images_of_one_band_at_other_wavelengths_have_values_of_their_own():
+    base = pair().images[0]
+    several = [base.replace(band=b, name=n, wavelength=w) for b, n, w in (("r", "r1", 0.60), ("r", "r2", 0.62), ("r", "r3", 0.60), ("i", "i", 0.80))]
+    disc = bj.Sersic("disc", position=(0, 0), n=1.0, r_eff=bj.Polynomial(1))
+    core = bj.Sersic("core", x=disc.x, y=disc.y, n=2.0, r_eff=0.3 * disc.r_eff, q=bj.Function(lambda f, r: 0.9 + 0 * f * r, disc.flux, disc.r_eff))
+    scene = bj.Scene([disc, core, bj.Sky()], several)
+    values = {**scene.start, "disc.r_eff.c0": 1.5, "disc.r_eff.c1": 0.4}
+    seen = {im.name: scene.value(disc, "r_eff", im, values) for im in several}
+    assert seen["r1"] == seen["r3"] < seen["r2"] < seen["i"]
+    theta = np.array([[values[n] for n in scene.names]])
+    table = source_table(scene, theta, values, dict.fromkeys(scene.names, 0.0))
+    for name in ("r1", "r2", "r3", "i"):
+        for row, factor in ((0, 1.0), (1, 0.3)):
+            assert table[f"r_eff_{name}"][row].value == pytest.approx(factor * seen[name])

@@ -59,7 +59,7 @@ class _Builder:
         self.by_name = {c.name: c for c in components}
         self.wanted = dict(fixed)
         self.codes: dict[str, Code] = {}
-        self.made: dict[tuple[str, str, Any], Code] = {}
+        self.made: dict[tuple[str, str, Any], tuple[Code, Any]] = {}
         self.blocks: list[tuple[Any, list[Code], int, bool]] = []
         self.count = 0  # of what is derived
         self.places: dict[tuple[str, str, str], Code] = {}
@@ -144,10 +144,9 @@ class _Builder:
         return out
 
     def waves(self, root: Component, spec: Spec, link: Waves, im: Image) -> tuple[Code, str | None]:
-        """A parameter by wavelength: one block for all images."""
-        label = im.band
-        if (root.name, spec.name, im.wavelength) in self.made:
-            return self.made[root.name, spec.name, im.wavelength], label
+        """A parameter by wavelength: one block for all images; named by band, or by image where those of a band differ."""
+        if (root.name, spec.name, im.name) in self.made:
+            return self.made[root.name, spec.name, im.name]
         users = [i for i in self.images if any(c.sees(i) and self.owner(c, s, ()) == (root, spec) for c in self.components for s in c.specs)]
         without = [i.name for i in users if i.wavelength is None]
         if without:
@@ -163,13 +162,12 @@ class _Builder:
         identity = transform is identity_transform
         basis = link.basis(np.array(lengths), (lengths[0], lengths[-1]))
         rule = wave(basis, link.valued(len(own)), None if identity else transform)
-        codes = self.block(rule, [c for _, c in own], len(lengths), identity)
-        for w, code in zip(lengths, codes, strict=True):
-            self.made[root.name, spec.name, w] = code
-            bands = list(dict.fromkeys(i.band for i in users if i.wavelength == w))
-            for band in bands:
-                self.layout.derived[f"{root.name}.{spec.name}[{band}]"] = code[1]
-        return self.made[root.name, spec.name, im.wavelength], label
+        codes = dict(zip(lengths, self.block(rule, [c for _, c in own], len(lengths), identity), strict=True))
+        for i in sorted(users, key=lambda i: i.wavelength):
+            label = i.band if len({j.wavelength for j in users if j.band == i.band}) == 1 else i.name
+            self.made[root.name, spec.name, i.name] = codes[i.wavelength], label
+            self.layout.derived[f"{root.name}.{spec.name}[{label}]"] = codes[i.wavelength][1]
+        return self.made[root.name, spec.name, im.name]
 
     def followed(self, root: Component, spec: Spec, link: Link, im: Image, trail: tuple[str, ...]) -> tuple[Code, str | None]:
         """A parameter that follows from others in the same image."""
@@ -185,10 +183,13 @@ class _Builder:
         label = next((x for x in labels if x is not None), None)
         key = root.name, spec.name, tuple(inputs)
         if key not in self.made:
-            (self.made[key],) = self.block(through(link, spec), inputs, 1, link.is_affine(spec))
-            name = f"{root.name}.{spec.name}" + ("" if label is None else f"[{label}]")
-            self.layout.derived[name] = self.made[key][1]
-        return self.made[key], label
+            (code,) = self.block(through(link, spec), inputs, 1, link.is_affine(spec))
+            name = f"{root.name}.{spec.name}"
+            apart = f"{name}[{label}]" in self.layout.derived  # another one is called by that band
+            self.layout.derived[name if label is None else f"{name}[{im.name if apart else label}]"] = code[1]
+            self.made[key] = code, apart
+        code, apart = self.made[key]
+        return code, im.name if apart else label
 
     def block(self, rule: Any, inputs: list[Code], count: int, affine: bool) -> list[Code]:
         codes = [("derived", self.count + k) for k in range(count)]
