@@ -1,9 +1,11 @@
 """Make the pictures of docs/gallery.md from real fields: BAYESJOINT_DATA=... python docs/make_gallery.py (two minutes on two cores)."""
 
+import contextlib
 import io
 import os
 import pathlib
 import sys
+import tempfile
 
 import numpy as np
 from astropy import units as u
@@ -32,9 +34,9 @@ def keep(name, made):
 
 def barred_spiral():
     """As docs/profiles.md draws it."""
-    block = (HERE / "profiles.md").read_text().split("```python\n")[1].split("```")[0].replace(".figure.savefig(\"profiles.png\")", "")
-    names = {}
-    exec(block.replace("plots.image(", "drawn = plots.image("), names)
+    block, names = (HERE / "profiles.md").read_text().split("```python\n")[1].split("```")[0], {}
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # it saves its picture, too
+        exec(block, names)
     keep("barred_spiral", names["drawn"])
 
 

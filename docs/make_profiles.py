@@ -39,7 +39,8 @@ values |= {"disc.wind": -3.0, "disc.r_wind": 2.5, "disc.a2": 0.35, "disc.b2": 0.
 values |= {"bar.q": 0.3, "bar.pa": 80.0, "bar.r_out": 6.0, "bar.alpha": 1.0, "bar.beta": 0.0}
 values |= {"bar.C": 3.0, "bar.flux[r]": 5e4}
 values |= {"bulge.q": 0.9, "bulge.pa": 30.0, "bulge.n": 2.0, "bulge.r_eff": 0.8, "bulge.flux[r]": 4e4}
-plots.image(scene.simulate(values, seed=1)[0], scale="mag").figure.savefig("profiles.png")
+drawn = plots.image(scene.simulate(values, seed=1)[0], scale="mag")
+drawn.figure.savefig("profiles.png")
 print(scene.describe())
 ```
 

@@ -49,12 +49,14 @@ def clear(out: pathlib.Path) -> None:
 
 def _drawn(out: pathlib.Path) -> set[str]:
     """Names that `bayesjoint plot` gives to pictures of the run in a folder; none where there is no run."""
-    try:
-        run, scene = (document(out / n) for n in (RUN, SCENE))
-        parts = [e["name"] for e in (*scene["components"], *scene["images"])] if run else []
-    except (OSError, ValueError, KeyError, TypeError):
+    if not (out / RUN).is_file():
         return set()
-    return {*KINDS, *(f"{k}_{n}" for k in KINDS for n in parts)} if run else set()
+    try:
+        scene = document(out / SCENE)
+        parts = [e["name"] for e in (*scene["components"], *scene["images"])]
+    except (OSError, ValueError, KeyError, TypeError):  # what cannot be read says nothing of what is ours
+        return set()
+    return {*KINDS, *(f"{k}_{n}" for k in KINDS for n in parts)}
 
 
 def document(path: pathlib.Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesjoint.posterior.meta import columns_of
 from bayesjoint.posterior.tables import circular, quantile
 
 if TYPE_CHECKING:
@@ -65,12 +66,12 @@ def summary(best: Fit, post: Posterior | None, files: list[pathlib.Path], **more
         sampled = {"sampler": post.info.get("sampler"), "chains": chains, "draws": draws, "k_hat": post.k_hat, "converged": post.converged}
         for n, row in post.summary().iterrows():
             parameters[n] = parameters.get(n, {}) | row.to_dict()
-        columns = {c["site"]: c for s in post.meta["sources"] for c in s["columns"].values()}
+        columns = columns_of(post.meta)
         for n in post.derived:
-            x, cyclic = post.draws(n), n in columns and columns[n]["cyclic"]
+            x, cyclic = post.draws(n), columns[n]["cyclic"]
             mean, sd = circular(x) if cyclic else (x.mean(), x.std())
-            unit = {"unit": columns[n]["unit"]} if n in columns else {}
-            parameters[n] = {**unit, "mean": mean, "sd": sd, **{q: quantile(x, p, mean if cyclic else None) for q, p in QUANTILES.items()}}
+            quantiles = {q: quantile(x, p, mean if cyclic else None) for q, p in QUANTILES.items()}
+            parameters[n] = {"unit": columns[n]["unit"], "mean": mean, "sd": sd, **quantiles}
     return {
         "converged": bool(best.converged and (post is None or post.converged)),
         "reasons": [*([] if best.converged else [best.verdict]), *best.remarks, *(() if post is None else post.reasons)],

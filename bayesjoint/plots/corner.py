@@ -32,6 +32,7 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
     """
     import corner as package
 
+    from bayesjoint.posterior.meta import columns_of
     from bayesjoint.posterior.tables import circular
 
     skies = {s["name"] for s in post.meta["sources"] if s["sky"]}
@@ -43,7 +44,7 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
         for p in parameters:
             if not any(n == p or n.split("[")[0] == p for n in known):
                 post.draws(p)  # says which there are
-    sites = {c["site"]: c for s in post.meta["sources"] for c in s["columns"].values()} | {s["name"]: s for s in post.meta["sites"]}
+    sites = columns_of(post.meta) | {s["name"]: s for s in post.meta["sites"]}
     columns, labels = [], []
     truths = options.pop("truths", None)
     truths = dict(truths) if isinstance(truths, dict) else truths
@@ -94,9 +95,9 @@ def corner(post: Posterior, parameters: list[str] | None = None, *, priors: bool
         _ticks(np.array(fig.axes).reshape(len(chosen), len(chosen)))
     lines = []
     if priors and post.scene is not None:
-        known = {s.name: p for s, p in zip(post.scene.layout.sites, post.scene.chart.priors, strict=True)}
+        given = dict(zip(post.scene.names, post.scene.chart.priors, strict=True))
         for ax, n in zip(diagonal, chosen, strict=True):
-            lines += _prior(ax, known[n]) if n in known else []  # what follows from others has none of its own
+            lines += _prior(ax, given[n]) if n in given else []  # what follows from others has none of its own
     quantiles = {**defaults, **options}["quantiles"]
     known = truths is not None and any(t is not None for t in truths)
     _legend(fig, diagonal, quantiles, bool(lines), {**defaults, **options}["truth_color"] if known else None)

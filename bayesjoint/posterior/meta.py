@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,12 @@ from bayesjoint.sky.components import Source
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["describe_sites"]
+__all__ = ["columns_of", "describe_sites"]
+
+
+def columns_of(meta: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What `describe_sites` says of sites of sources, and of what follows from sites by links, by name: unit, whether it is cyclic."""
+    return {c["site"]: c for s in meta["sources"] for c in s["columns"].values() if c["site"] is not None}
 
 
 def describe_sites(scene: Scene) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
 from bayesjoint.images import Frame
-from bayesjoint.posterior.meta import describe_sites
+from bayesjoint.posterior.meta import columns_of, describe_sites
 from bayesjoint.posterior.quantities import magnitude, quantities
 from bayesjoint.scene.density import derived_of
 from bayesjoint.units import KNOWN
@@ -43,8 +43,8 @@ def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], err
     at = derived_of(scene, np.array([[best[n] for n in scene.names]]))
     best = {**best, **{k: float(v[0]) for k, v in at.items()}}
     meta = describe_sites(scene)
-    angles = {c["site"] for s in meta["sources"] for c in s["columns"].values() if c["cyclic"]}
-    errors = {**errors, **{k: circular(v)[1] if k in angles else float(np.std(v)) for k, v in more.items()}}
+    known = columns_of(meta)
+    errors = {**errors, **{k: circular(v)[1] if known[k]["cyclic"] else float(np.std(v)) for k, v in more.items()}}
     return meta_table(meta, [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
 
 

@@ -12,7 +12,7 @@ from bayesjoint.log import log
 from bayesjoint.render.optics import Optics
 from bayesjoint.sky.components import Component
 
-__all__ = ["check", "named", "overlap", "sharp_psfs"]
+__all__ = ["check", "named", "only_images", "overlap", "sharp_psfs"]
 
 SHARP = 3.5
 """FWHM in pixels below which a PSF sampled at the pixels does not hold all of itself."""
@@ -20,15 +20,20 @@ LOST = 2e-4
 """Part of the peak from which a wider one is named too: the core of a Moffat has more power at high frequencies than a Gaussian's."""
 
 
-def check(components: Sequence[Any], images: Sequence[Any]) -> None:
-    """Refuse what is no scene: nothing, things of another type, two components of one name."""
-    if not images:
-        raise ValueError("A scene needs at least one image, and none came.")
+def only_images(images: Sequence[Any]) -> None:
+    """Refuse what is no image."""
     for im in images:
         if not isinstance(im, Image):
             raise TypeError(
                 f"A scene's images are to be bayesjoint.Image, and {type(im).__name__} came: make one with Image(...) or Image.read(...)."
             )
+
+
+def check(components: Sequence[Any], images: Sequence[Any]) -> None:
+    """Refuse what is no scene: nothing, things of another type, two components of one name."""
+    if not images:
+        raise ValueError("A scene needs at least one image, and none came.")
+    only_images(images)
     if not components:
         raise ValueError("A scene needs at least one component, such as bj.Sersic('galaxy'), and none came.")
     for c in components:

@@ -16,7 +16,7 @@ from astropy.coordinates import SkyCoord
 from bayesjoint.images import Image
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene import noise
-from bayesjoint.scene.checks import named
+from bayesjoint.scene.checks import named, only_images
 from bayesjoint.scene.plain import link_from_plain, link_to_plain, prior_from_plain, prior_to_plain, ref_from_plain
 from bayesjoint.sky import components as kinds
 from bayesjoint.sky import galaxies, shapes
@@ -129,9 +129,7 @@ def load(path: Any, images: Sequence[Image]) -> Scene:
     if not isinstance(document, dict) or document.get("bayesjoint") != "scene" or document.get("version") != VERSION:
         raise ValueError(f"{str(path)!r} holds no scene written by this version of bayesjoint.")
     images = [images] if isinstance(images, Image) else list(images)
-    other = next((im for im in images if not isinstance(im, Image)), None)
-    if other is not None:
-        raise TypeError(f"images is to be a list of bayesjoint.Image, and {other!r} is in it: bj.Image.read makes one of a file.")
+    only_images(images)  # what the file is not to be blamed for
     try:
         return _loaded({k: v for k, v in document.items() if v is not None}, images)
     except (KeyError, AttributeError, TypeError) as e:
