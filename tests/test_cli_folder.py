@@ -126,7 +126,7 @@ def test_info_gives_no_width_in_arcsec_without_a_scale(tmp_path, capsys):
     assert found["psf_fwhm_arcsec"] is None and found["pixel_scale_arcsec"] is None and found["shape"] == [60, 60]
 
 
-def test_a_moffat_takes_the_place_of_a_psf_larger_than_its_image(tmp_path):
+def test_a_psf_larger_than_its_image_is_taken_and_its_width_by_a_moffat(tmp_path):
     from bayesjoint.cli.files import read
 
     image = bj.Image(np.zeros((61, 61)), sigma=1.0, pixel_scale=0.3, psf=bj.PSF.gaussian(4.0, radius=25.0))
@@ -138,10 +138,10 @@ def test_a_moffat_takes_the_place_of_a_psf_larger_than_its_image(tmp_path):
             if h.data is not None and h.name != "PSF":
                 h.data = h.data[:31, :31]
         hdus.writeto(tmp_path / "small.fits")
-    with pytest.raises(ValueError, match="--psf moffat"):
-        read([{"file": str(tmp_path / "small.fits")}])
+    (whole,) = read([{"file": str(tmp_path / "small.fits")}])
+    assert whole.psf.shape == image.psf.shape and whole.shape == (31, 31)
     (made,) = read([{"file": str(tmp_path / "small.fits"), "psf": "moffat"}])
-    assert max(made.psf.native_shape) <= 31 and made.psf.fwhm == pytest.approx(image.psf.fwhm, rel=0.02)
+    assert made.psf.fwhm == pytest.approx(image.psf.fwhm, rel=0.02)
 
 
 def test_demo_replaces_a_run_that_cannot_be_read_where_it_may(tmp_path, capsys):

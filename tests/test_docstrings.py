@@ -8,7 +8,7 @@ import pytest
 
 import bayesjoint as bj
 from bayesjoint import calibrate, examples, images, noise, plots, report
-from bayesjoint.images.reading import read
+from bayesjoint.images.readers import read
 from bayesjoint.infer.evidence import Evidence
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.laplace import laplace
@@ -74,7 +74,7 @@ def callables():
 
 CALLABLES = dict(callables())
 SAMPLERS = {f"{m.__module__}.{m.__name__}": m for m in (laplace, svi, nuts)}
-KNOWN = CALLABLES | SAMPLERS | {"bayesjoint.images.reading.read": read, "bayesjoint.posterior.pointwise.blocks": blocks}
+KNOWN = CALLABLES | SAMPLERS | {"bayesjoint.images.readers.read": read, "bayesjoint.posterior.pointwise.blocks": blocks}
 """What docstrings may send a reader to."""
 
 

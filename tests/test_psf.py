@@ -113,6 +113,60 @@ def test_native_shape(shape, oversampling, native):
     assert PSF(array, oversampling=oversampling).native_shape == native
 
 
+# size (ny, nx) and samples per pixel: PSFEx's steps of 1.0933 px, STPSF's even arrays, a pair
+SAMPLED = [
+    ((40, 40), 1),
+    ((41, 38), 1),
+    ((42, 41), 1 / 1.0933),
+    ((103, 104), 2.5),
+    ((90, 92), 2),
+    ((96, 61), (2.5, 1.5)),
+]
+
+
+@pytest.mark.parametrize(("shape", "oversampling"), SAMPLED)
+def test_any_size_and_sampling_against_galsim(shape, oversampling):
+    """Samples on any grid, resampled onto the pixels, are the effective PSF that GalSim draws there."""
+    wide, (ny, nx) = galsim.Gaussian(fwhm=4.0).shear(g1=0.1, g2=-0.05), shape
+    both = galsim.Convolve([wide, galsim.Pixel(1.0)], gsparams=EXACT)
+    sy, sx = np.broadcast_to(oversampling, 2)
+    drawn = galsim.ImageD(nx, ny)
+    both.drawImage(drawn, wcs=galsim.JacobianWCS(1 / sx, 0, 0, 1 / sy), method="no_pixel")
+    psf = PSF(drawn.array, oversampling=oversampling)
+    assert psf.centroid == pytest.approx((0.0, 0.0), abs=1e-5)
+    assert psf.fwhm == pytest.approx(4.09, rel=0.01)
+    assert all(n % 2 and abs(n - m / s) < 2.3 for n, m, s in zip(psf.native_shape, shape, (sy, sx), strict=True))
+    ours = psf.effective()
+    truth = both.drawImage(nx=psf.native_shape[1], ny=psf.native_shape[0], scale=1.0, method="no_pixel").array
+    assert np.abs(ours - truth).max() < 2e-5 * truth.max()
+
+
+@pytest.mark.parametrize("response", ["native", "subpixel", None])
+@pytest.mark.parametrize(("shape", "oversampling"), [((210, 201), 2), ((301, 280), (3, 2))])
+def test_the_transfer_of_a_large_psf_by_one_fft(shape, oversampling, response):
+    rng = np.random.default_rng(1)
+    psf = PSF(rng.random(shape), oversampling=oversampling, pixel_response=response)
+    size = tuple(n + 12 for n in psf.native_shape)
+    for half in (True, False):
+        ky, kx, transfer = psf.grid_transfer(size, 2, half=half)
+        np.testing.assert_allclose(transfer, psf.transfer(ky, kx), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(("shape", "oversampling", "trimmed"), [((61, 61), 1, (21, 21)), ((60, 61), 1, (20, 21)), ((90, 91), 2.5, (50, 51)), ((15, 61), 1, (15, 21))])
+def test_a_trimmed_psf_keeps_centre_and_values(shape, oversampling, trimmed):
+    y, x = (np.arange(n) - (n - 1) / 2 for n in shape)
+    psf = PSF(1 / (30 + y[:, None] ** 2 + x**2) ** 2, oversampling=oversampling)
+    cut = psf.trimmed(10)
+    assert cut.shape == trimmed and cut.array.max() == psf.array.max() and cut.array.sum() < 1
+    assert cut.centroid == pytest.approx((0.0, 0.0), abs=1e-12) and cut.fwhm == psf.fwhm
+
+
+def test_a_constant_psf_is_its_own_at_every_place():
+    psf = PSF.gaussian(3.0)
+    assert not psf.varies and psf.at(3.0, 4.0) is psf.cropped(5, 6) is psf.attached((9, 9)) is psf
+    assert psf.fwhm_range() == (psf.fwhm, psf.fwhm)
+
+
 def bad(value, size=5):
     array = np.ones((size, size))
     array[0, 0] = value
@@ -122,11 +176,9 @@ def bad(value, size=5):
 @pytest.mark.parametrize(
     ("make", "word"),
     [
-        (lambda: PSF(np.ones((4, 5))), "odd"),
-        (lambda: PSF(np.ones((5, 4))), "odd"),
         (lambda: PSF(np.ones(5)), "2-D"),
-        (lambda: PSF(np.empty((0, 0))), "odd"),
-        (lambda: PSF(bad(np.nan)), "finite"),
+        (lambda: PSF(np.empty((0, 0))), "not empty"),
+        (lambda: PSF(bad(np.nan)), "finite everywhere; got 1 NaN or infinite values of 25"),
         (lambda: PSF(bad(np.inf)), "finite"),
         (lambda: PSF(np.zeros((5, 5))), "positive sum"),
         (lambda: PSF(bad(-24.0)), "positive sum"),
@@ -134,7 +186,10 @@ def bad(value, size=5):
         (lambda: PSF(np.ones((5, 5)) * 1j), "real numbers"),
         (lambda: PSF("psf.fits"), "real numbers"),
         (lambda: PSF(np.ones((5, 5)), oversampling=0), "oversampling"),
-        (lambda: PSF(np.ones((5, 5)), oversampling=1.5), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=-1.5), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=(2, 0)), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=(2, 2, 2)), "oversampling"),
+        (lambda: PSF(np.ones((5, 5)), oversampling=np.nan), "oversampling"),
         (lambda: PSF(np.ones((5, 5)), oversampling=None), "oversampling"),
         (lambda: PSF.gaussian(3.0, oversampling=0), "oversampling"),
         (lambda: PSF(np.ones((5, 5)), pixel_response="pixel"), "pixel_response"),

@@ -4,11 +4,13 @@ import galsim
 import numpy as np
 import pytest
 import torch
+from scipy.signal import fftconvolve
 
 import bayesjoint as bj
 from bayesjoint.images import Frame
 from bayesjoint.render.renderer import Renderer
 from bayesjoint.render.stamp import StampPlan
+from bayesjoint.scene.planning import BUDGET, is_coarse, render_errors
 
 GS = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-4, kvalue_accuracy=1e-7, maxk_threshold=1e-5)
 F64, CPU = torch.float64, torch.device("cpu")
@@ -62,6 +64,102 @@ def test_point_against_galsim():
     im = galsim.ImageD(61, 61, scale=1.0)
     galsim.Gaussian(fwhm=3.5, flux=7.0).shift(2.37, 4.81).drawImage(im, method="no_pixel")
     assert np.abs(ours - im.array).max() < 1e-5 * im.array.max()
+
+
+# FWHM, samples per pixel and size: steps of 1.0933 px as in PSFEx's files, even sizes
+SAMPLED = {"native even": (3.5, 1.0, 36), "coarse": (3.5, 1 / 1.0933, 33), "coarse even": (3.5, 1 / 1.0933, 34), "2.5": (2.2, 2.5, 91), "4 even": (1.6, 4.0, 120)}
+
+
+@pytest.mark.parametrize("kind", SAMPLED)
+def test_any_sampling_against_galsim(kind):
+    """A galaxy, a point, and the point's flux and place, through a PSF on a grid of any step and size."""
+    fwhm, s, n = SAMPLED[kind]
+    optical = galsim.Gaussian(fwhm=fwhm, gsparams=GS).shear(g1=0.1, g2=0.05)
+    effective = galsim.Convolve(optical, galsim.Pixel(1.0), gsparams=GS)
+    psf = bj.PSF(effective.drawImage(nx=n, ny=n, scale=1 / s, method="no_pixel", dtype=float).array, oversampling=s)
+    image = bj.Image(np.zeros((81, 81)), sigma=1.0, psf=psf, pixel_scale=1.0)
+
+    def truth(light):
+        return galsim.Convolve(light, effective, gsparams=GS).drawImage(nx=81, ny=81, scale=1.0, method="no_pixel", dtype=float).array
+
+    r, p = drawn(image, 3.31, -1.17, 0.5, 37.0, 1.5, 3.0)
+    galaxy = galsim.Sersic(n=1.5, half_light_radius=3.0 * np.sqrt(0.5), gsparams=GS).shear(q=0.5, beta=37 * galsim.degrees)
+    ours, expected = r.image([p], []).numpy(), truth(galaxy.shift(3.31, -1.17))
+    assert np.abs(ours - expected).max() < 5e-5 * expected.max() and abs(ours.sum() / expected.sum() - 1) < 2e-6
+    r = Renderer(image, Frame(None), [(bj.Point("p"), StampPlan((40.0, 40.0)))], F64, CPU)
+    ours = r.image([torch.tensor([-2.37, 4.81, 1.0], dtype=F64)], []).numpy()
+    expected = truth(galsim.DeltaFunction(gsparams=GS).shift(2.37, 4.81))
+    assert np.abs(ours - expected).max() < 2e-4 * expected.max()
+    slopes = [expected, -np.gradient(expected, axis=1), -np.gradient(expected, axis=0)]
+    flux, dx, dy = np.linalg.lstsq(np.stack([a.ravel() for a in slopes], 1), (ours - expected).ravel(), rcond=None)[0]
+    assert abs(flux) < 1e-6 and np.hypot(dx, dy) < 1e-5
+
+
+def spiky(size):
+    """A PSF whose wings reach far: a Moffat with four spikes."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    r2 = x**2 + y**2
+    return (1 + r2 / 4) ** -1.6 + 1e-3 * (np.abs(x * y) < 2) / (1 + r2 / 100)
+
+
+def brute_force(psf, n, galaxy, points):
+    """Light on a frame larger than image and PSF together, convolved with all of the PSF: a Gaussian galaxy, points at pixels."""
+    pad = psf.shape[0] // 2 + 20
+    y, x = np.mgrid[-pad : n + pad, -pad : n + pad] - (n - 1) / 2
+    x0, y0, q, pa, r, flux = galaxy
+    c, s = np.cos(np.radians(pa)), np.sin(np.radians(pa))
+    u, v = (-x - x0) * s + (y - y0) * c, ((-x - x0) * c - (y - y0) * s) / q
+    light = flux * np.log(2) / (np.pi * q * r**2) * np.exp(-np.log(2) * (u**2 + v**2) / r**2)
+    for i, j, f in points:
+        light[j + pad, i + pad] += f
+    return fftconvolve(light, psf.array, mode="same")[pad:-pad, pad:-pad]
+
+
+# position, axis ratio, angle, radius and signal-to-noise: in the middle; most of it beyond the edge
+LARGE = {"faint": (2.0, -3.0, 0.6, 30.0, 6.0, 40), "bright": (2.0, -3.0, 0.6, 30.0, 6.0, 2000), "beyond the edge": (-52.0, 30.0, 0.5, 60.0, 14.0, 300)}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_psf_larger_than_the_image_against_brute_force(case):
+    """No more is left away than the budget allows, in units of the noise, and FFTs are not those of frame and PSF together."""
+    *shape, snr = LARGE[case]
+    n, psf, S = 91, bj.PSF(spiky(181)), bj.start
+    x0, y0, q, pa, r = shape
+    galaxy, point = snr * np.sqrt(4 * np.pi * q) * r, snr / np.sqrt((psf.array**2).sum())
+    truth = brute_force(psf, n, (*shape, galaxy), [(10, 80, point)])
+    image = bj.Image(truth + np.random.default_rng(1).normal(size=truth.shape), sigma=1.0, psf=psf, pixel_scale=1.0)
+    # its edges lie 45 px from its middle
+    place = {"x": S(x0), "y": S(y0), "q": S(q), "pa": S(pa), "r_eff": S(r), "flux": S(galaxy)}
+    scene = bj.Scene([bj.Sersic("g", n=0.5, **place), bj.Point("p", x=S(35.0), y=S(35.0), flux=S(point))], image)
+    error = np.sqrt(((scene.render(scene.start)["image"] - truth) ** 2).sum())
+    plan, smooth = scene.plans["image"]["g"], scene.likelihoods[0].renderer.smooth[0]
+    assert error < BUDGET and render_errors(scene, scene.start)["image"] < BUDGET
+    assert max(smooth.blur.fft) < 0.8 * (n + 181)
+    if case == "faint":
+        assert plan.reach < 75 and max(scene.likelihoods[0].renderer.stamps[1].n) < 181
+    if case == "bright":
+        assert plan.reach is None or plan.reach > 75  # its wings fill the frame
+    # brighter than was planned for: drawn further at once, and the plan is found short
+    faint = scene.replanned({**scene.start, "g.flux[image]": 1.0, "p.flux[image]": 1.0})
+    assert np.sqrt(((faint.render(scene.start)["image"] - truth) ** 2).sum()) < BUDGET
+    assert is_coarse(faint, scene.start) == (case != "faint")
+
+
+def test_psf_larger_than_the_image_in_a_fit():
+    """Starts, fit, cut-outs and detection with a PSF of 181 on images of 61 and 31 pixels."""
+    psf = bj.PSF(spiky(181))
+    empty = bj.Image(np.zeros((61, 61)), sigma=1.0, psf=psf, pixel_scale=1.0, band="r")
+    truth = {"g.x": 1.3, "g.y": -2.2, "g.q": 0.6, "g.pa": 40.0, "g.n": 1.5, "g.r_eff": 4.0, "g.flux[r]": 4e3, "sky.level[r]": 2.0}
+    components = bj.Sersic("g"), bj.Sky()
+    image = bj.Scene(components, empty).simulate(truth, 1)[0]
+    best = bj.Scene(components, image).fit(progress=False)
+    assert best.converged and best.render_errors["r"] < BUDGET
+    assert max(abs(best.values[k] - truth[k]) / best.errors[k] for k in truth) < 4
+    small = image.cutout((30, 30), 31)
+    assert small.psf is psf
+    again = bj.Scene(components, small).fit(progress=False)
+    assert again.converged and abs(again.values["g.flux[r]"] - 4e3) < 4 * again.errors["g.flux[r]"]
+    assert len([c for c in bj.scene_from([image]).components if c.name.startswith("object")]) == 1
 
 
 def test_without_psf_the_pixel_alone_blurs():

@@ -6,20 +6,33 @@ import contextlib
 import logging
 import math
 import pathlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bayesjoint.log import log
 
 if TYPE_CHECKING:
-    from bayesjoint.images import PSF, Image
+    from bayesjoint.images import Image
 
-__all__ = ["absolute", "beta", "read", "read_one"]
+__all__ = ["absolute", "beta", "labels", "read", "read_one", "translated"]
 
 BETA = 2.5
 """Of a Moffat function, where nothing else is said."""
-OPTIONS = {"variance": "--estimate-noise measures the noise from the pixels", "pixel_scale": "--pixel-scale gives arcsec per pixel"}
-"""What the command line has for an argument of `bayesjoint.Image` that an error speaks of."""
+ARGUMENTS = (
+    (r"variance='estimate'", "--estimate-noise"), (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale=", "--pixel-scale "),
+    (r"\bzeropoint=", "--zeropoint "), (r"\bsigma=", "--sigma "), (r"\bvariance=", "--variance "), (r"\bivar=", "--ivar "),
+    (r"\bmask=None", "--mask none"), (r"\bmask=", "--mask "), (r"\bpsf=None", "--psf none"), (r"\bpsf=", "--psf "), (r"\bbad_bits=?(?!\w)", "--bad-bits "),
+    (r"\bbands?=", "--bands "), (r"\bname=", "--names "), (r"\bwcs=", "--pixel-scale "),
+)  # fmt: skip
+"""Arguments of `bayesjoint.Image.read` that messages speak of, and the command line's options for them."""
+
+
+def translated(message: str) -> str:
+    """A message of the package, its arguments named as options of the command line."""
+    for argument, option in ARGUMENTS:
+        message = re.sub(argument, option, message)
+    return re.sub(r"(--[\w-]+) (?=[\s.,;:)]|$)", r"\1", message)
 
 
 def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
@@ -40,8 +53,16 @@ def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
         try:
             images.append(read_one(one))
         except ValueError as e:
-            hints = [words for name, words in OPTIONS.items() if f"{name}=" in str(e) and name not in one]
-            raise ValueError(f"{one['file']}: {e}" + (f" On the command line, {' and '.join(hints)}." if hints else "")) from e
+            if str(e).startswith("Nothing is left") and len(told) > 1:
+                log.warning(f"{one['file']}: left out, for it has no data: {e}")
+                images.append(None)
+                continue
+            raise ValueError(f"{one['file']}: {translated(str(e))}") from e
+    left = [(f, im) for f, im in zip(files, images, strict=True) if im is not None]
+    if not left:
+        raise ValueError(f"None of the {len(files)} files has data: all their pixels are masked. Check masks and noise with bayesjoint info.")
+    files, images = [f for f, _ in left], [im for _, im in left]
+    _same_bands(files, images)
     names = [im.name for im in images]
     for k, path in enumerate(files):
         if names.count(names[k]) > 1 and len(set(files)) == len(files):
@@ -49,18 +70,49 @@ def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
     return images
 
 
+def _same_bands(files: Sequence[str], images: Sequence[Image]) -> None:
+    """Say where files of different instruments share a band's label, and so a flux."""
+    from bayesjoint.images.readers.bands import same_instrument
+
+    for k, b in enumerate(images):
+        for j, a in enumerate(images[:k]):
+            if a.band == b.band and a.telescope and b.telescope and not same_instrument(a.telescope, b.telescope):
+                log.warning(
+                    f"{files[k]}: its band {b.band!r} is that of {pathlib.PurePath(files[j]).name} too, and they come from {b.telescope} and {a.telescope}: "
+                    "they share one flux. Give --bands to keep them apart, or to say that they are the same."
+                )
+                break
+
+
 def read_one(one: Mapping[str, Any]) -> Image:
     """One of them; what is said on the way begins with the file's name."""
     from bayesjoint.images import Image
-    from bayesjoint.images.reading import read_psf
 
     arguments = {k: v for k, v in one.items() if k != "file"}
-    slope = beta(arguments.pop("psf")) if isinstance(one.get("psf"), str) else None
+    word = one.get("psf")
+    slope = beta(arguments.pop("psf")) if isinstance(word, str) and word.startswith("moffat") else None
     with _named(one["file"], deaf=slope is not None):
+        image = Image.read(one["file"], **arguments)
         if slope is None:
-            return Image.read(one["file"], **arguments)
-        image = Image.read(one["file"], psf=None, **arguments)
-        return image.replace(psf=_moffat(image, read_psf(one["file"]), slope))
+            return image
+        if image.psf is None:
+            raise ValueError("there is no PSF whose width --psf moffat could take: leave it away, or add an extension PSF.")
+        return image.replace(psf=image.psf.as_moffat(slope))
+
+
+def labels(one: Mapping[str, Any]) -> set[str]:
+    """What a file may be called by on the command line: its path, name, stem, and the name and band of its image."""
+    from bayesjoint.images.files import opened, stem_of
+    from bayesjoint.images.readers.bands import band_of
+
+    path = str(one["file"])
+    names = {path, pathlib.PurePath(path).name, stem_of(path), one.get("name"), one.get("band")}
+    if one.get("band") is None:
+        with contextlib.suppress(OSError, ValueError), opened(path) as file:
+            for plane in file.planes:
+                if plane.is_image or plane.index == 0:
+                    names.add(band_of(plane.header, file.primary.header, file.stem)[0])
+    return {n for n in names if n}
 
 
 def beta(psf: str) -> float:
@@ -82,27 +134,28 @@ def beta(psf: str) -> float:
 
 
 def absolute(told: Sequence[Mapping[str, Any]], folder: pathlib.Path | None = None) -> list[dict[str, Any]]:
-    """The same with whole paths, from `folder` on (default, where the process is); addresses stay."""
+    """The same with whole paths, from `folder` on (default, where the process is), those of companions too; addresses stay."""
     start = pathlib.Path() if folder is None else folder
-    return [{**one, "file": one["file"] if "://" in one["file"] else str((start / pathlib.Path(one["file"]).expanduser()).resolve())} for one in told]
 
+    def whole(key: str, value: Any) -> Any:
+        path = key == "file" or (key in ("sigma", "variance", "ivar", "mask", "psf") and isinstance(value, str))
+        word = (key == "psf" and str(value).startswith("moffat")) or value == "estimate"
+        return str((start / pathlib.Path(value).expanduser()).resolve()) if path and not word and "://" not in value else value
 
-def _moffat(image: Image, psf: PSF | None, slope: float) -> PSF:
-    """A Moffat function as wide as the PSF of the image's file; what of it is larger than the image counts as light that is lost."""
-    if psf is None:
-        raise ValueError("there is no PSF whose width --psf moffat could take: leave it away, or add an extension PSF.")
-    made, room = psf.as_moffat(slope), (min(image.shape) - 1) // 2
-    return made if max(made.native_shape) // 2 <= room else psf.as_moffat(slope, radius=room)
+    return [{k: whole(k, v) for k, v in one.items()} for one in told]
 
 
 @contextlib.contextmanager
 def _named(file: str, deaf: bool) -> Iterator[None]:
     """Begin what is logged with the file's name; what is said of a PSF that is replaced is left away where `deaf`."""
+    from bayesjoint.images.files import stem_of
+
+    names = f"{pathlib.Path(file).stem}: ", f"{stem_of(file)}: "
 
     def name(record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        record.msg, record.args = f"{file}: {said.removeprefix(f'{pathlib.Path(file).stem}: ')}", None
-        return not (deaf and said.startswith("The PSF"))
+        record.msg, record.args = f"{file}: {translated(said).partition(': ')[2] if said.startswith(names) else translated(said)}", None
+        return not (deaf and "The PSF" in said)
 
     log.addFilter(name)
     try:

@@ -18,9 +18,10 @@ DESCRIPTION = """\
 Fit several FITS images of one object at once and sample the joint posterior.
 
 what a file must hold
-  science pixels in the primary HDU or in SCI; their noise in VAR, ERR, IVAR or WHT (or --estimate-noise); a celestial WCS, or
-  the keyword PIXSCALE (or --pixel-scale). MASK or DQ (non-zero: ignored), PSF (effective, as made from stars) and MAGZERO are
-  used where they are there. 'bayesjoint info FILE.fits' says what is found.
+  science pixels; their noise (or --sigma, --variance, --ivar with a file or number, or --estimate-noise); a celestial WCS, or the
+  keyword PIXSCALE (or --pixel-scale). Mask, PSF and zeropoint are used where they are there, or come from other files (--mask,
+  --psf). Files of surveys are read as each lays them out; a path may name an extension: f.fits[SCI,2], f.fits[3].
+  'bayesjoint info FILE.fits' says what is found, and what was decided.
 
 bands and zeropoints
   Images of one band share their fluxes. The band is the header's BAND or FILTER, else the file's name; --bands says otherwise,
@@ -49,6 +50,8 @@ examples:
   bayesjoint fit KiDS_r.fits SDSS_r.fits --bands KiDS_r,SDSS_r --out run/
   bayesjoint fit r.fits i.fits --sampler laplace --zeropoint 22.5,25.1 --json > result.json
   bayesjoint fit cutout.fits --estimate-noise --pixel-scale 0.2 --psf none
+  bayesjoint fit g.fits r.fits --sigma g_rms.fits,r_rms.fits --mask bad.fits --psf g=g.psf --psf r=r.psf
+  bayesjoint fit 'flc.fits[SCI,2]' --bad-bits BADPIX,SATURATED,12
   bayesjoint fit r.fits i.fits --psf moffat:3       Moffat functions as wide as the files' PSFs in their place
   bayesjoint fit --scene agn.yaml r.fits i.fits --out agn/
   bayesjoint fit --scene run/scene.yaml --sampler svi --out again/
@@ -67,16 +70,7 @@ def add(commands: Any) -> None:
     parser.add_argument(
         "--scene", type=pathlib.Path, metavar="FILE.yaml", help="a model as scene.save writes it, in place of --model"
     ).complete = shtab.FILE
-    parser.add_argument("--bands", help="band of each file, in order, joined by commas")
-    parser.add_argument("--zeropoint", help="AB magnitude of one unit: one number for all files, or one a file joined by commas")
-    parser.add_argument("--pixel-scale", help="arcsec per pixel, for files without a WCS: one for all, or one a file joined by commas")
-    parser.add_argument(
-        "--psf",
-        default="file",
-        metavar="{file,none,moffat,moffat:BETA}",
-        help="none: ignore the files' PSF; moffat: a Moffat function of the same FWHM in its place, BETA 2.5 unless said (for a PSF with negative wings)",
-    )
-    parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
+    given.files(parser)
     given.sampling(parser, draws=1000, out="run")
 
 
@@ -149,9 +143,9 @@ def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
     made = options.scene.parent / RUN
     if not made.is_file():
         raise ValueError(f"There are no images to fit: name the FITS files, as there is no {RUN} beside {options.scene} that does.")
-    given = {"--psf": options.psf != "file", "--estimate-noise": options.estimate_noise}
-    given |= {f"--{k.replace('_', '-')}": getattr(options, k) is not None for k in ("bands", "zeropoint", "pixel_scale")}
-    if any(given.values()):
-        said = " and ".join(k for k, there in given.items() if there)
+    given_ = {"--estimate-noise": options.estimate_noise}
+    given_ |= {f"--{k.replace('_', '-')}": getattr(options, k) is not None for k in ("bands", "names", "zeropoint", "pixel_scale", "bad_bits", *given.COMPANIONS)}
+    if any(given_.values()):
+        said = " and ".join(k for k, there in given_.items() if there)
         raise ValueError(f"{said} would be for files on the command line, and the images come from {made}: name the files, or leave it away.")
     return images_told(made)

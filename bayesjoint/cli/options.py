@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import pathlib
+import re
 from typing import Any
 
 import shtab
 
 from bayesjoint.cli.files import beta
 
-__all__ = ["check_sampling", "command", "sampling", "speech", "told"]
+__all__ = ["COMPANIONS", "check_sampling", "command", "files", "sampling", "speech", "told"]
 
 
 def command(commands: Any, name: str, run: Any, help: str, description: str, epilog: str) -> argparse.ArgumentParser:
@@ -66,20 +68,46 @@ def check_sampling(options: argparse.Namespace) -> None:
         raise ValueError(f"--checkpoint is for --sampler nuts, and {options.sampler} came.")
 
 
+COMPANIONS = ("sigma", "variance", "ivar", "mask", "psf")
+"""Arguments of `bayesjoint.Image.read` that the command line takes as paths."""
+
+
+def files(parser: argparse.ArgumentParser) -> None:
+    """Add what may be said of files: bands, names, zeropoints, scale, noise, mask, PSF."""
+    parser.add_argument("--bands", help="band of each file, in order, joined by commas")
+    parser.add_argument("--names", help="name of each image, in order, joined by commas")
+    parser.add_argument("--zeropoint", help="AB magnitude of one unit: one number for all files, or one a file joined by commas")
+    parser.add_argument("--pixel-scale", help="arcsec per pixel, for files without a WCS: one for all, or one a file joined by commas")
+    where = "PATH for all images, one an image in order (joined by commas, or the option again), or NAME=PATH; [EXTENSION] may follow a path"
+    for name, what in (("sigma", "standard deviation of pixels"), ("variance", "variance"), ("ivar", "inverse variance")):
+        parser.add_argument(f"--{name}", action="append", metavar="PATH", help=f"{what}: a file or a number; {where}")
+    parser.add_argument("--mask", action="append", metavar="PATH", help=f"mask, non-zero or its bad bits ignored: {where}; none: ignore the files' masks")
+    parser.add_argument("--bad-bits", metavar="LIST", help="bits of masks that are bad, joined by commas: names of planes, and numbers counted from 0")
+    parser.add_argument(
+        "--psf",
+        action="append",
+        metavar="{file,none,moffat,moffat:BETA,PATH}",
+        help="none: ignore the files' PSF; moffat: a Moffat function of the same FWHM in its place, BETA 2.5 unless said (for a PSF with negative wings); "
+        f"else a file: {where} (./none is a file)",
+    )
+    parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
+
+
 def told(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Each file, with what the options say of it: arguments of `bayesjoint.Image.read`; none where no file is named.
 
     Raises
     ------
     ValueError
-        For lists of another length than the files', and for words where numbers belong.
+        For lists of another length than the files', for words where numbers belong, and for names of no image.
     """
-    if options.psf not in ("file", "none"):
-        beta(options.psf)
+    for word in options.psf or ():
+        if word.startswith("moffat"):
+            beta(word)
     if not options.files:
         return []
     out: list[dict[str, Any]] = [{"file": f} for f in options.files]
-    for name, key, kind in (("bands", "band", str), ("zeropoint", "zeropoint", float), ("pixel_scale", "pixel_scale", float)):
+    for name, key, kind in (("bands", "band", str), ("names", "name", str), ("zeropoint", "zeropoint", float), ("pixel_scale", "pixel_scale", float)):
         given = getattr(options, name)
         if given is None:
             continue
@@ -93,9 +121,80 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
                 one[key] = kind(value)
             except ValueError:
                 raise ValueError(f"{option} takes numbers, and {value!r} came.") from None
+    for key in COMPANIONS:
+        for one, value in zip(out, _shared(key, getattr(options, key), out), strict=True):
+            if value is not None and not (key == "psf" and value == "file"):
+                one[key] = _companion(key, value)
+    bits = options.bad_bits
     for one in out:
-        if options.psf != "file":
-            one["psf"] = None if options.psf == "none" else options.psf
+        if bits is not None:
+            one["bad_bits"] = [int(b) if b.isdigit() else b for b in (t.strip() for t in bits.split(",")) if b]
         if options.estimate_noise:
             one["variance"] = "estimate"
+        noises = [f"--{k}" for k in ("sigma", "variance", "ivar") if k in one and one[k] != "estimate"] + ["--estimate-noise"] * options.estimate_noise
+        if len(noises) > 1:
+            raise ValueError(f"The noise of {one['file']} must be given once; got {' and '.join(noises)}. Leave one of them out.")
     return out
+
+
+def _shared(key: str, given: list[str] | None, out: list[dict[str, Any]]) -> list[str | None]:
+    """What an option says of each file: one for all, one a file in order, or by name."""
+    option, values = f"--{key}", [v for text in given or () for v in _split(text)]
+    if not values:
+        return [None] * len(out)
+    pairs = [re.match(r"^([^=\[\]]+)=(.+)$", v, re.S) for v in values]
+    if all(pairs):
+        return _named(option, {m[1]: m[2] for m in pairs if m}, out)
+    if any(pairs):
+        raise ValueError(f"{option} must name all images, NAME=PATH, or none; got {', '.join(values)}. Give one form.")
+    if len(values) == 1:
+        return values * len(out)
+    if len(values) != len(out):
+        raise ValueError(f"{option} must be one for all images or one an image ({len(out)}); got {len(values)}. Give as many as there are images, or NAME=PATH.")
+    return list(values)
+
+
+def _named(option: str, by_name: dict[str, str], out: list[dict[str, Any]]) -> list[str | None]:
+    """What is given by an image's name, band or file, in the order of the files."""
+    from bayesjoint.cli.files import labels
+
+    found, left = [], set(by_name)
+    for one in out:
+        mine = [n for n in by_name if n in labels(one)]
+        if len(mine) > 1:
+            raise ValueError(f"{option} must be given once an image; got {' and '.join(mine)} for {one['file']}. Leave one of them out.")
+        found.append(by_name[mine[0]] if mine else None)
+        left -= set(mine)
+    if left:
+        names = ", ".join(dict.fromkeys(n for one in out for n in sorted(labels(one))))
+        raise ValueError(f"{option} must name one of the images: {names}; got {sorted(left)[0]!r}. Use one of these names.")
+    return found
+
+
+def _companion(key: str, value: str) -> Any:
+    """A path, a number for the noise, or None for what is to be ignored.
+
+    Raises
+    ------
+    ValueError
+        For what is no file.
+    """
+    if key in ("psf", "mask") and value == "none":
+        return None
+    if key == "psf" and value.startswith("moffat"):
+        return value
+    if key in ("sigma", "variance", "ivar"):
+        with contextlib.suppress(ValueError):
+            return float(value)
+    file = re.sub(r"(\[[^\[\]]*\])+$", "", value)
+    if "://" not in value and not any(pathlib.Path(f).expanduser().is_file() for f in (value, file)):
+        words = {"psf": "file, none, moffat, moffat:BETA or the path of a file", "mask": "none or the path of a file"}
+        raise ValueError(f"--{key} must be {words.get(key, 'a number or the path of a file')}; got {value!r}, which is no file. Check the path.")
+    return value
+
+
+def _split(text: str) -> list[str]:
+    """Parts of a list that are joined by commas outside of brackets; a file whose name holds commas is one."""
+    if pathlib.Path(text).expanduser().exists():
+        return [text]
+    return [part.strip() for part in re.split(r",(?![^\[]*\])", text) if part.strip()]

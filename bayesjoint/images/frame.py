@@ -1,6 +1,7 @@
-"""Placement of an image's pixels on the sky, and Frame: the one tangent plane that a scene lays over all its images.
+"""Placement: where an image's pixels lie; Frame: the one tangent plane over all images of a scene.
 
-Pixel coordinates here are numpy's: the middle of the first pixel is (x, y) = (0, 0). This is the one place that converts.
+Needed wherever pixels and the sky meet. Pixel coordinates here are numpy's: the middle of the first
+pixel is (x, y) = (0, 0).
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ from typing import Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import FK5, ICRS, SkyCoord
+from astropy.coordinates import SkyCoord
 from astropy.wcs import WCS
-from astropy.wcs.utils import wcs_to_celestial_frame
 
+from bayesjoint.images.celestial import celestial, celestial_frame, to_icrs
+from bayesjoint.log import log
 from bayesjoint.units import to_float
 
 __all__ = ["Frame", "Placement"]
 
+NEWTON_STEPS = 50
+NEWTON_TOLERANCE_PX = 1e-9
+
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image's pixels lie: by a WCS, or by a pixel scale and centre; plus a shift, in arcsec East and North.
+    """Where an image's pixels lie, by a WCS or by pixel scale and centre, plus a shift (arcsec).
 
     Parameters
     ----------
@@ -48,33 +53,63 @@ class Placement:
 
     @classmethod
     def of(
-        cls, shape: tuple[int, int], *, wcs: WCS | None, pixel_scale: Any, center: Sequence[Any] | None, origin: Sequence[Any] | None
+        cls,
+        shape: tuple[int, int],
+        *,
+        wcs: Any,
+        pixel_scale: Any,
+        center: Sequence[Any] | None,
+        origin: Sequence[Any] | None,
     ) -> Placement:
         """Check what the user gave and make the placement of an image of `shape` (ny, nx) pixels.
 
-        Exactly one of `wcs` and `pixel_scale` (arcsec); without a WCS, `center` or `origin` (arcsec East, North), as `Image` takes them.
+        Exactly one of `wcs` (all that `bayesjoint.images.celestial.celestial` takes) and
+        `pixel_scale` (arcsec); without a WCS, `center` or `origin` (arcsec East, North), as `Image`
+        takes them.
+
+        Raises
+        ------
+        ValueError
+            If none or both came, or they do not place the image.
         """
         if (wcs is None) == (pixel_scale is None):
+            came, remedy = (
+                ("neither came", "Give pixel_scale= (arcsec), or wcs=")
+                if wcs is None
+                else ("both came", "Leave one of them out")
+            )
             raise ValueError(
-                "An image's place on the sky is to be given by exactly one of wcs= and pixel_scale="
-                + (", and both came." if wcs is not None else ", and neither came: pixel_scale (arcsec) is enough.")
+                "An image must be placed on the sky by exactly one of wcs= and pixel_scale=; "
+                f"{came}. {remedy}."
             )
         if wcs is not None:
             if center is not None or origin is not None:
-                raise ValueError("center= and origin= place an image without a WCS; with wcs= use .shifted(dx, dy) instead.")
-            if not isinstance(wcs, WCS) or not wcs.has_celestial or wcs.celestial.naxis != 2:
-                raise ValueError("wcs is to be a celestial astropy.wcs.WCS (RA and Dec on two axes), and it is not: give pixel_scale= instead.")
-            return cls(shape, wcs=wcs.celestial)
+                raise ValueError(
+                    "center= and origin= must come with pixel_scale= alone; got wcs=. Leave them "
+                    "out, and move the image by .shifted(dx, dy)."
+                )
+            wcs, decisions = celestial(wcs, shape)
+            for d in decisions:
+                (log.warning if d.warning else log.info)("%s", d)
+            return cls(shape, wcs=wcs)
         scale = to_float(pixel_scale, "arcsec", "pixel_scale")
         if scale <= 0:
-            raise ValueError(f"pixel_scale is to be positive, and {scale} arcsec came.")
+            raise ValueError(
+                f"pixel_scale must be positive; got {scale} arcsec. Give arcsec per pixel."
+            )
         if center is not None and origin is not None:
-            raise ValueError("Give center= (the middle of the image) or origin= (its lower left corner), not both.")
+            raise ValueError(
+                "An image must be placed by center= (its middle) or origin= (its lower left "
+                "corner), not both. Leave one of them out."
+            )
         place = center if center is not None else origin if origin is not None else (0.0, 0.0)
         try:
             x, y = (to_float(v, "arcsec", "center or origin") for v in place)
         except TypeError as e:
-            raise ValueError(f"center and origin are to be a pair (x East, y North) in arcsec, and {place!r} came.") from e
+            raise ValueError(
+                "center and origin must be a pair (x East, y North) in arcsec; "
+                f"got {place!r}. Give two numbers."
+            ) from e
         if origin is not None:  # the corner to the lower left is the one furthest East and South
             x, y = x - scale * shape[1] / 2, y + scale * shape[0] / 2
         return cls(shape, scale=scale, center=(x, y))
@@ -82,7 +117,10 @@ class Placement:
     def check(self, shape: tuple[int, int]) -> Placement:
         """Return itself for an image of the same `shape`, (ny, nx) pixels."""
         if shape != self.shape:
-            raise ValueError(f"An image's place belongs to its shape {self.shape}, and {shape} came: give wcs= or pixel_scale= anew.")
+            raise ValueError(
+                f"The data must have the shape of the image's place, {self.shape}; got {shape}. "
+                "Give wcs= or pixel_scale= anew."
+            )
         return self
 
     def shifted(self, dx: float, dy: float) -> Placement:
@@ -114,25 +152,21 @@ class Placement:
         """Side in arcsec of a square as large as the middle pixel."""
         if self.wcs is None:
             return self.scale
-        return float(np.sqrt(abs(np.linalg.det(Frame(self.sky_middle).jacobian(self, *self.middle)))))
+        jacobian = Frame(self.sky_middle).jacobian(self, *self.middle)
+        return float(np.sqrt(abs(np.linalg.det(jacobian))))
 
     def to_icrs(self, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Right ascension and declination (ICRS, degrees) of pixels (`px`, `py`), 0-based."""
-        world = self.wcs.all_pix2world(np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1], 0)
-        lon, lat = world[self.wcs.wcs.lng], world[self.wcs.wcs.lat]  # a header may have Dec first
-        if self._celestial is None:
-            return lon, lat
-        c = SkyCoord(lon, lat, unit="deg", frame=self._celestial).icrs
-        return c.ra.deg, c.dec.deg
+        """Right ascension and declination (ICRS, degrees) of pixels (`px`, `py`), 0-based.
+
+        Pixels that do not lie on the sky (the corners of an all-sky map) become NaN.
+        """
+        px, py = np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1]
+        return to_icrs(self.wcs, self._celestial, px, py)
 
     @cached_property
     def _celestial(self) -> Any:
-        """Astropy's frame of the WCS; None for ICRS.
-
-        FK5 and ICRS are taken as one, as the headers' authors do: the label tells the software's age, not the catalogue's.
-        """
-        frame = wcs_to_celestial_frame(self.wcs)
-        return None if isinstance(frame, FK5 | ICRS) and getattr(frame, "equinox", None) in (None, FK5().equinox) else frame
+        """Astropy's frame of the WCS; None for ICRS."""
+        return celestial_frame(self.wcs)
 
 
 class Frame:
@@ -156,49 +190,84 @@ class Frame:
             self._wcs = w
 
     def to_sky(self, placement: Placement, px: Any, py: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates (`px`, `py`), 0-based, by an image's `placement` to (x East, y North) in arcsec; arrays of one shape."""
+        """Pixels (`px`, `py`), 0-based, by an image's `placement` to (x East, y North) in arcsec.
+
+        Arrays of one shape. NaN for what is not on the sky, or not on this side of it.
+        """
         px, py = np.asarray(px, float), np.asarray(py, float)
         if placement.wcs is None:
             (mx, my), s = placement.middle, placement.scale
             x, y = placement.center[0] - s * (px - mx), placement.center[1] + s * (py - my)
         else:
             if self.reference is None:
-                raise ValueError("An image with a WCS came into a frame without a reference position: give reference=SkyCoord(...).")
+                raise ValueError(
+                    "A frame must have a reference position for images with a WCS; got none. "
+                    "Give reference=SkyCoord(...)."
+                )
             x, y = self._wcs.all_world2pix(*placement.to_icrs(px, py), 0)
         return np.asarray(x) + placement.shift[0], np.asarray(y) + placement.shift[1]
 
     def to_pixel(self, placement: Placement, x: float, y: float) -> tuple[float, float]:
-        """(`x`, `y`) in arcsec to pixel coordinates (0-based) by an image's `placement`, by Newton steps on `to_sky`."""
-        p = np.array(placement.middle, float)
-        for _ in range(20):
-            here, slope = self._linear(placement, *p)
-            step = np.linalg.solve(slope, np.array([x, y]) - here)
-            p = p + step
-            if not np.isfinite(p).all() or np.abs(step).max() < 1e-9:
+        """(`x`, `y`) in arcsec to pixel coordinates (0-based) by an image's `placement`.
+
+        By Newton steps on `to_sky`, halved where they lead further away. Far off the image, where a
+        polynomial distortion cannot be inverted (or folds the plane: a root on the fold's other
+        side is none), by the linear map about the image's middle. NaN where the image lies on the
+        other side of the sky.
+        """
+        goal, p = np.array([x, y], float), np.array(placement.middle, float)
+        here, slope = self._linear(placement, *p)
+        linear = p + np.linalg.solve(slope, goal - here) if np.isfinite(slope).all() else p * np.nan
+        parity, off = np.sign(_det(slope)), float(np.hypot(*(goal - here)))
+        for _ in range(NEWTON_STEPS):
+            if not abs(_det(slope)) > 0:
                 break
-        return float(p[0]), float(p[1])
+            step = np.linalg.solve(slope, goal - here)
+            if np.abs(step).max() < NEWTON_TOLERANCE_PX:
+                if _det(slope) * parity > 0:
+                    return float(p[0] + step[0]), float(p[1] + step[1])
+                break
+            for _ in range(NEWTON_STEPS):
+                tried = self._linear(placement, *(p + step))
+                now = float(np.hypot(*(goal - tried[0])))
+                # near the end rounding alone decides which of two places is closer
+                if now < off or np.abs(step).max() < 1e3 * NEWTON_TOLERANCE_PX:
+                    break
+                step = step / 2
+            p, (here, slope), off = p + step, tried, now
+        return float(linear[0]), float(linear[1])
 
     def jacobian(self, placement: Placement, px: float, py: float) -> np.ndarray:
-        """d(x, y)/d(px, py) of an image's `placement` in arcsec per pixel at a place, shape (2, 2)."""
+        """d(x, y)/d(px, py) of an image's `placement` at a pixel: arcsec per pixel, (2, 2)."""
         return self._linear(placement, px, py)[1]
 
     def _linear(self, placement: Placement, px: float, py: float) -> tuple[np.ndarray, np.ndarray]:
         """Place (x, y) of a pixel, and its Jacobian."""
         h = 0.5
-        x, y = self.to_sky(placement, px + h * np.array([0, 1, -1, 0, 0]), py + h * np.array([0, 0, 0, 1, -1]))
-        return np.array([x[0], y[0]]), np.array([[x[1] - x[2], x[3] - x[4]], [y[1] - y[2], y[3] - y[4]]]) / (2 * h)
+        px, py = px + h * np.array([0, 1, -1, 0, 0]), py + h * np.array([0, 0, 0, 1, -1])
+        x, y = self.to_sky(placement, px, py)
+        slope = np.array([[x[1] - x[2], x[3] - x[4]], [y[1] - y[2], y[3] - y[4]]]) / (2 * h)
+        return np.array([x[0], y[0]]), slope
 
     def offset(self, position: Any) -> tuple[float, float]:
         """`position`, a SkyCoord or a pair in arcsec, as (x, y) of this frame in arcsec."""
         if isinstance(position, SkyCoord):
             if self.reference is None:
-                raise ValueError("A position on the sky needs a scene with a WCS or a reference=SkyCoord(...); give (x, y) in arcsec instead.")
+                raise ValueError(
+                    "A scene must have a WCS or reference=SkyCoord(...) for a position on the sky; "
+                    "got neither. Give (x, y) in arcsec instead."
+                )
             c = position.icrs
             x, y = self._wcs.all_world2pix(c.ra.deg, c.dec.deg, 0)
             return float(x), float(y)
-        pair = position if isinstance(position, Sequence | np.ndarray) and not isinstance(position, str) else ()
+        pair: Any = ()
+        if isinstance(position, Sequence | np.ndarray) and not isinstance(position, str):
+            pair = position
         if len(pair) != 2:
-            raise ValueError(f"A position is to be a SkyCoord or a pair (x East, y North) in arcsec, and {position!r} came.")
+            raise ValueError(
+                "A position must be a SkyCoord or a pair (x East, y North) in arcsec; "
+                f"got {position!r}. Give one of these."
+            )
         x, y = (to_float(v, "arcsec", "position") for v in pair)
         return x, y
 
@@ -206,3 +275,8 @@ class Frame:
         """(x, y) in arcsec to sky positions."""
         ra, dec = self._wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
         return SkyCoord(ra * u.deg, dec * u.deg, frame="icrs")
+
+
+def _det(m: np.ndarray) -> float:
+    """Determinant of a 2 x 2 matrix; NaN without the warning of numpy's."""
+    return float(m[0, 0] * m[1, 1] - m[0, 1] * m[1, 0])

@@ -13,11 +13,15 @@ from astropy.nddata import Cutout2D, NDData
 from astropy.wcs import WCS
 from numpy.typing import ArrayLike
 
+from bayesjoint.images.decisions import Decision
 from bayesjoint.images.frame import Frame, Placement
 from bayesjoint.images.noise import noise_from
 from bayesjoint.images.psf import PSF
 from bayesjoint.log import log
-from bayesjoint.units import AB_NJY, to_array, to_float
+from bayesjoint.units import AB_NJY, convert_array, to_array, to_float, unit_zeropoint, zeropoint_from
+
+MOSTLY_MASKED = 0.5
+"""Share of the pixels from which on a mask that hides them is named."""
 
 __all__ = ["Image"]
 
@@ -28,16 +32,17 @@ class Image:
     Parameters
     ----------
     data : array_like, shape (ny, nx)
-        Pixel values in the image's own unit. Any dtype and byte order; copied, never changed.
+        Pixel values in the image's own unit. Any dtype and byte order; copied, never changed. A Quantity in a unit of flux, or of
+        surface brightness, has its zeropoint with it.
     variance : float, array_like or "estimate"
         The noise, of which exactly one of `variance`, `sigma` and `ivar` is given: variance of each pixel, in the image's unit squared.
         ``"estimate"`` measures a single value from the pixels and says what it did.
     sigma : float or array_like
-        Standard deviation of each pixel, in the image's unit, instead.
+        Standard deviation of each pixel, in the image's unit, instead. A Quantity, as any of the three may be, is converted to the unit of the data.
     ivar : float or array_like
         Inverse variance (1 / the image's unit squared), instead; 0 where there are no data.
     psf : PSF or array_like, optional
-        An array is taken as an effective PSF on this image's pixels. None: no blur but the pixel itself.
+        An array is taken as an effective PSF on this image's pixels, of any size. None: no blur but the pixel itself.
     mask : array_like of bool, optional
         True = ignored. Pixels that are not finite, or whose variance is not positive, are masked too, and counted.
     wcs : `~astropy.wcs.WCS`, optional
@@ -48,8 +53,8 @@ class Image:
         Without a WCS: where the middle of the image lies, arcsec East and North; default (0, 0).
     origin : (x, y), optional
         Where its lower left corner lies, arcsec East and North, instead.
-    zeropoint : float, optional
-        AB magnitude of one unit. None: fluxes stay in image units, without magnitudes.
+    zeropoint : float or Quantity, optional
+        AB magnitude of one unit, or the flux of one unit as a Quantity (``3.63 * u.uJy``). None: fluxes stay in image units, without magnitudes.
     band : str
         Images of one band share their brightness. Default "image".
     name : str, optional
@@ -64,8 +69,8 @@ class Image:
     Raises
     ------
     ValueError
-        In one sentence, for shapes that differ, noise that is missing, doubled, negative or NaN, nothing left unmasked,
-        a PSF larger than the image, or a missing place on the sky.
+        In one sentence, for shapes that differ, noise that is missing, doubled, negative or NaN, units that cannot be converted, nothing left
+        unmasked, or a missing place on the sky.
     """
 
     def __init__(
@@ -87,7 +92,10 @@ class Image:
         epoch: float | None = None,
         wavelength: Any = None,
         gain: float | None = None,
+        _decisions: list[Decision] | None = None,
     ) -> None:
+        unit = data.unit if isinstance(data, u.Quantity) and data.unit != u.dimensionless_unscaled else None
+        variance, sigma, ivar = _in_unit_of(unit, variance=variance, sigma=sigma, ivar=ivar)
         data = _pixels(data)
         bad = ~np.isfinite(data)
         if mask is not None:
@@ -101,30 +109,41 @@ class Image:
         if bad.all():
             raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked, not finite, or without a usable variance.")
         self.band, self.name = _label(band, "band"), None if name is None else _label(name, "name")
-        hidden = int(bad.sum()) - (0 if mask is None else int(mask.astype(bool).sum()))
+        label, notes = self.name or self.band, []
+        by_mask = 0 if mask is None else int(mask.astype(bool).sum())
+        hidden = int(bad.sum()) - by_mask
         if hidden:
-            log.info("%s: %d pixels that are not finite, or have no positive variance, are masked.", self.name or self.band, hidden)
+            log.info("%s: %d pixels that are not finite, or have no positive variance, are masked.", label, hidden)
         if note:
-            log.warning("%s: %s", self.name or self.band, note)
+            notes.append(Decision("noise", note, warning=True))
+        if by_mask > MOSTLY_MASKED * bad.size:
+            share = f"{100 * by_mask / bad.size:.0f} %"
+            notes.append(Decision("mask", f"the mask hides {share} of the pixels; check that True (or the bits chosen) means ignored", warning=True))
         self.data = np.where(bad, np.where(np.isfinite(data), data, 0.0), data)
         self.variance = np.where(bad & ~((noise > 0) & np.isfinite(noise)), float(np.median(noise[~bad])), noise)
         self.mask = bad
         for a in (self.data, self.variance, self.mask):
             a.setflags(write=False)
         self.placement = Placement.of(data.shape, wcs=wcs, pixel_scale=pixel_scale, center=center, origin=origin)
-        self.zeropoint = None if zeropoint is None else to_float(zeropoint, "mag", "zeropoint")
+        self.zeropoint = _zeropoint(zeropoint, unit, self.placement)
         self.epoch = None if epoch is None else to_float(getattr(epoch, "mjd", epoch), "MJD", "epoch")
         self.wavelength = None if wavelength is None else to_float(wavelength, "um", "wavelength")
         self.gain = None if gain is None else to_float(gain, "electrons per unit", "gain")
-        self.psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
-        if self.psf is not None and any(p > n for p, n in zip(self.psf.native_shape, self.shape, strict=True)):
-            raise ValueError(f"The PSF covers {self.psf.native_shape} pixels and the image only {self.shape}: crop the PSF (radius= of bj.PSF.moffat; --psf moffat on the command line), or give a larger image.")
+        psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
+        self.psf = None if psf is None else psf.attached(self.shape)
+        self.decisions = (*(_decisions or ()), *notes)
+        """What was decided about the image while it was read, and why; see `Decision`."""
+        self.telescope: str | None = None
+        """Telescope of the file whose header named the band; None where the user named it."""
+        if _decisions is None:  # a reader says them with its own
+            for d in notes:
+                log.warning("%s: %s", label, d.text)
 
     # -- making one from elsewhere ------------------------------------------------------------------------------------
     @classmethod
     def read(cls, source: Any, **overrides: Any) -> Image:
-        """Read an image from FITS: a path, URL, file object or HDUList; see `bayesjoint.images.reading.read`."""
-        from bayesjoint.images.reading import read
+        """Read an image from FITS: a path, URL, file object or HDUList; see `bayesjoint.images.readers.read`."""
+        from bayesjoint.images.readers import read
 
         return read(source, **overrides)
 
@@ -134,13 +153,13 @@ class Image:
 
         `overrides` are arguments of `Image`, which replace what it says.
         """
-        from bayesjoint.images.reading import from_nddata
+        from bayesjoint.images.readers import from_nddata
 
         return from_nddata(nddata, **overrides)
 
     def write(self, path: Any, *, overwrite: bool = False) -> None:
         """Write the image as FITS: science primary, VAR, MASK and PSF extensions, that `Image.read` reads back."""
-        from bayesjoint.images.reading import write
+        from bayesjoint.images.readers import write
 
         write(self, path, overwrite=overwrite)
 
@@ -154,10 +173,14 @@ class Image:
         place = {"wcs", "pixel_scale", "center", "origin"}
         if "sigma" in changes or "ivar" in changes:
             kept.pop("variance")
+        kept["_decisions"] = list(self.decisions)  # said already
         if not place.isdisjoint(changes):
-            return Image(**(kept | changes))
-        new = Image(**(kept | changes), pixel_scale=1.0)
-        new.placement = self.placement.check(new.shape)
+            new = Image(**(kept | changes))
+        else:
+            new = Image(**(kept | changes), pixel_scale=1.0)
+            new.placement = self.placement.check(new.shape)
+        new.decisions = self.decisions
+        new.telescope = None if "band" in changes else self.telescope
         return new
 
     def shifted(self, dx: Any, dy: Any) -> Image:
@@ -179,7 +202,7 @@ class Image:
         Raises
         ------
         ValueError
-            If the part lies off the image, is smaller than the PSF, or has no pixel left unmasked.
+            If the part lies off the image, or has no pixel left unmasked.
         """
         if isinstance(center, SkyCoord):
             if self.placement.wcs is None:
@@ -192,8 +215,10 @@ class Image:
         except (TypeError, ValueError) as e:
             raise ValueError(f"The cutout of size {size} at {center} does not lie on the image of shape {self.shape}: {e}") from e
         part = cut.slices_original
-        new = self.replace(data=self.data[part], variance=self.variance[part], mask=self.mask[part], pixel_scale=1.0)  # its place comes next
-        new.placement = self.placement.cropped(part[1].start, part[0].start, new.shape)
+        x0, y0 = part[1].start, part[0].start
+        psf = None if self.psf is None else self.psf.cropped(x0, y0)
+        new = self.replace(data=self.data[part], variance=self.variance[part], mask=self.mask[part], psf=psf, pixel_scale=1.0)  # its place comes next
+        new.placement = self.placement.cropped(x0, y0, new.shape)
         return new
 
     # -- looking at it -----------------------------------------------------------------------------------------------
@@ -242,6 +267,33 @@ def _pixels(data: ArrayLike) -> np.ndarray:
     if a.ndim != 2 or a.size == 0:
         raise ValueError(f"An image's data are to be a 2-D array (ny, nx) that is not empty, and one of shape {a.shape} came.")
     return a
+
+
+def _in_unit_of(unit: u.UnitBase | None, **noise: Any) -> tuple[Any, ...]:
+    """Noise in the unit of the data; that of data without a unit is taken as it is, once it has none either."""
+    out = []
+    for kind, value in noise.items():
+        if isinstance(value, u.Quantity):
+            wanted = None if unit is None else {"sigma": unit, "variance": unit**2, "ivar": unit**-2}[kind]
+            value = convert_array(value, wanted, kind)
+        out.append(value)
+    return tuple(out)
+
+
+def _zeropoint(given: Any, unit: u.UnitBase | None, placement: Placement) -> float | None:
+    """AB magnitude of one unit: what was given, else what the unit of the data is worth."""
+    if given is None and unit is None:
+        return None
+    area = float((placement.pixel_scale * u.arcsec).to_value(u.rad) ** 2)
+    own = None if unit is None else unit_zeropoint(unit, pixel_area_sr=area)
+    if given is None:
+        return own
+    value = zeropoint_from(given, pixel_area=area)
+    if own is not None and abs(own - value) > 1e-3:
+        raise ValueError(
+            f"zeropoint must agree with the unit of the data, {unit}, of which one is AB magnitude {own:.3f}; got {value:.3f}. Leave zeropoint out, or give the data without a unit."
+        )
+    return value
 
 
 def _label(text: str, what: str) -> str:

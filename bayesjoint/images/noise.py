@@ -9,7 +9,10 @@ from astropy.stats import mad_std
 
 from bayesjoint.units import to_array
 
-__all__ = ["estimate_sigma", "noise_from"]
+__all__ = ["SENTINEL", "estimate_sigma", "noise_from"]
+
+SENTINEL = 1e9
+"""Sigma, in units of the smallest ones, from which on it stands for a pixel without data."""
 
 
 def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma: Any = None, ivar: Any = None) -> tuple[np.ndarray, str]:
@@ -55,6 +58,10 @@ def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma
             raise ValueError(f"{kind} is NaN in every unmasked pixel: give the noise, or variance='estimate'.")
         if value is not None and np.ndim(value) == 0:
             raise ValueError(f"{kind} is to be a positive number, and NaN came.")
+    if a.ndim and kind != "ivar":  # 1e30 stands for "no data": it would weigh nothing, and spoil every median
+        positive = a[np.isfinite(a) & (a > 0)]
+        if positive.size:
+            a[a > np.percentile(positive, 1) * SENTINEL ** (2 if kind == "variance" else 1)] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "sigma":
             return a**2, note

@@ -27,7 +27,10 @@ class Blur:
     steps : iterable of int
         Steps in pixels at which light will come.
     window : (int, int, int, int), optional
-        Pixels x0, x1, y0, y1 (half-open) from which alone light will come; None: from the image and the PSF's reach around it.
+        Pixels x0, x1, y0, y1 (half-open) from which alone light will come; None: from the image
+        and `margin` around it.
+    margin : int, optional
+        Pixels beyond the image's edges from which light will come; None: as far as the PSF reaches.
 
     Attributes
     ----------
@@ -45,12 +48,17 @@ class Blur:
         dtype: torch.dtype,
         device: torch.device,
         window: tuple[int, int, int, int] | None = None,
+        margin: int | None = None,
     ) -> None:
         steps = sorted(set(steps))
         stamps = {s: optics.kernel(s) for s in steps}
         pad = tuple(max(k.shape[axis] // 2 for k in stamps.values()) for axis in (0, 1))
+        windows = (None, None) if window is None else (window[2:], window[:2])
         light, where, fft, shift = zip(
-            *(_extent(n, p, w, max(steps)) for n, p, w in zip(shape, pad, (None, None) if window is None else (window[2:], window[:2]), strict=True)),
+            *(
+                _extent(n, p, w, max(steps), p if margin is None else min(p, margin))
+                for n, p, w in zip(shape, pad, windows, strict=True)
+            ),
             strict=True,
         )
         self.light, self.where = light, where
@@ -109,12 +117,16 @@ class Blur:
         return back
 
 
-def _extent(size: int, pad: int, window: tuple[int, int] | None, step: int) -> tuple[tuple[int, int], slice, int, int]:
+def _extent(
+    size: int, pad: int, window: tuple[int, int] | None, step: int, margin: int
+) -> tuple[tuple[int, int], slice, int, int]:
     """Along one axis: where light comes from, the pixels it reaches, the length of a cyclic convolution that does not mix them, and the shift.
 
     A window is widened to begin at a place of the grid that there would be without it: its light is the same.
     """
-    lo, hi = (-pad, size + pad) if window is None else (max(window[0], -pad), min(window[1], size + pad))
-    lo, hi = lo - (lo + pad) % step, max(lo, hi)
+    lo, hi = -margin, size + margin
+    if window is not None:
+        lo, hi = max(window[0], lo), min(window[1], hi)
+    lo, hi = lo - (lo + margin) % step, max(lo, hi)
     first, last = min(max(lo - pad, 0), size), min(max(hi + pad, 0), size)
     return (lo, hi), slice(first, max(first, last)), max(hi + pad - first, last - lo + pad, 2 * pad + 1), first - lo  # the kernel fits, too

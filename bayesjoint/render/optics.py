@@ -7,18 +7,21 @@ together (Bracewell 2000, ch. 10), whatever the PSF's convention.
 from __future__ import annotations
 
 import copy
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from bayesjoint.images import PSF
 
-__all__ = ["Optics", "fast_length", "odd_fast_length"]
+__all__ = ["ImageOptics", "Optics", "fast_length", "odd_fast_length"]
 
 FOLDS_WITHOUT_PSF = 15
 """Bands kept on each side where only the pixel itself blurs: its transfer falls but slowly."""
 LOW_PASS = (0.7 * np.pi, np.pi)
 MARGIN = 12
+RINGS = 1e-6
+"""Transfer at the PSF's own Nyquist frequency, relative to its largest, from which points ring."""
 
 
 def fast_length(n: int, factors: tuple[int, ...] = (2, 3, 5, 7)) -> int:
@@ -39,18 +42,26 @@ def odd_fast_length(n: int) -> int:
 
 
 class Optics:
-    """Transfer functions of one image.
+    """Transfer functions of one PSF.
 
     Parameters
     ----------
     psf : PSF or None
         None: the pixel alone.
+
+    Attributes
+    ----------
+    direct : bool
+        Whether the PSF's samples are the kernel on the image's pixels as they are.
+    finest : float
+        Pixels per sample of the PSF, at least 1: light that a coarser grid does not hold does not
+        come through.
     """
 
     def __init__(self, psf: PSF | None) -> None:
         self.psf = psf
-        self.direct = psf is not None and psf.oversampling == 1 and psf.pixel_response is not None
-        self.folds = self._folds()
+        self.direct = psf is not None and psf.on_pixels
+        self.finest = 1.0 if psf is None else max(1.0, 1 / min(psf.sampling))
         self.made: dict[Any, dict[str, Any]] = {}
         """Tables that stamps of one box and core share, by what they were made for."""
         self.blurs: dict[Any, Any] = {}
@@ -62,6 +73,34 @@ class Optics:
         new.made = {}
         return new
 
+    @cached_property
+    def folds(self) -> int:
+        """Nyquist bands in which the transfer is not negligible, up to the PSF's own sampling."""
+        if self.psf is None:
+            return FOLDS_WITHOUT_PSF
+        s = max(self.psf.sampling)
+        bands = int(np.ceil(s - 1e-9))
+        k = np.linspace(0, s * np.pi, 64 * bands)
+        t = self._along_axes(k)
+        above = k[t > 1e-6 * t[0]]
+        return int(min(bands, max(1, np.ceil(above.max() / np.pi - 1e-9))))
+
+    @cached_property
+    def rings(self) -> bool:
+        """Whether a point's image rings beyond the samples: where the transfer ends abruptly."""
+        if self.psf is None or self.direct:
+            return self.direct
+        odd = all(n % 2 for n in self.psf.shape)
+        if odd and all(s == int(s) for s in self.psf.sampling):  # sampled finely enough, or optical
+            return False
+        t = self._along_axes(np.array([0.0, 0.95 * np.pi * min(self.psf.sampling)]))
+        return bool(t[1] > RINGS * t[0])
+
+    def _along_axes(self, k: np.ndarray) -> np.ndarray:
+        """The larger modulus of the transfer along the two axes."""
+        zero = np.zeros(1)
+        return np.maximum(np.abs(self.transfer(zero, k))[0], np.abs(self.transfer(k, zero))[:, 0])
+
     @property
     def support(self) -> tuple[int, int]:
         """Image pixels (y, x) over which a point spreads."""
@@ -69,31 +108,27 @@ class Optics:
 
     def transfer(self, ky: np.ndarray, kx: np.ndarray) -> np.ndarray:
         """Transfer at the frequencies ky × kx, complex, shape (len(ky), len(kx))."""
-        pixel = np.sinc(ky / (2 * np.pi))[:, None] * np.sinc(kx / (2 * np.pi))
         if self.psf is None:
-            return pixel.astype(complex)
-        a, s = self.psf.array, self.psf.oversampling
-        y, x = ((np.arange(n) - n // 2) / s for n in a.shape)
-        t = np.exp(-1j * np.outer(ky, y)) @ a @ np.exp(-1j * np.outer(x, kx))
-        if self.psf.pixel_response is None:
-            return t * pixel
-        if self.psf.pixel_response == "subpixel" and s > 1:
-            return t * pixel / (np.sinc(ky / (2 * np.pi * s))[:, None] * np.sinc(kx / (2 * np.pi * s)))
-        return t
+            return (np.sinc(ky / (2 * np.pi))[:, None] * np.sinc(kx / (2 * np.pi))).astype(complex)
+        return self.psf.transfer(ky, kx)
 
     def kernel(self, step: int) -> np.ndarray:
         """Kernel on the image's grid, compact, for light that is smooth at steps of so many pixels; its middle is the origin."""
         if self.direct and step == 1:
             return self.psf.array
-        n = [p + 2 * MARGIN * step for p in self.support]  # odd
-        ky, kx = (2 * np.pi * np.fft.fftfreq(m) for m in n)
-        lo, hi = (edge / step for edge in LOW_PASS)
+        ny, nx = (p + 2 * MARGIN * step for p in self.support)  # odd
+        if self.psf is None:
+            ky, kx = (2 * np.pi * np.fft.fftfreq(m) for m in (ny, nx))
+            transfer = self.transfer(ky, kx)
+        else:
+            ky, kx, transfer = self.psf.grid_transfer((ny, nx), 1)
+        lo, hi = (edge / max(step, self.finest) for edge in LOW_PASS)
 
         def window(k: np.ndarray) -> np.ndarray:
             t = np.clip((np.abs(k) - lo) / (hi - lo), 0, 1)
             return 1 - t**4 * (35 - 84 * t + 70 * t**2 - 20 * t**3)
 
-        k = np.fft.ifft2(self.transfer(ky, kx) * window(ky)[:, None] * window(kx)).real
+        k = np.fft.ifft2(transfer * window(ky)[:, None] * window(kx)).real
         return np.fft.fftshift(k)
 
     @staticmethod
@@ -106,16 +141,47 @@ class Optics:
 
     def box(self, shape: tuple[int, int], s: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frequencies ky, kx (half) and the transfer of a box of `shape` image pixels, `s` bands wide."""
+        if self.psf is not None:
+            return self.psf.grid_transfer(shape, s, half=True)
         ky = 2 * np.pi * np.fft.fftfreq(s * shape[0], 1 / s)
         kx = 2 * np.pi * np.fft.rfftfreq(s * shape[1], 1 / s)
         return ky, kx, self.transfer(ky, kx)
 
-    def _folds(self) -> int:
-        """Nyquist bands in which the transfer is not negligible, up to the PSF's own sampling."""
-        if self.psf is None:
-            return FOLDS_WITHOUT_PSF
-        s = self.psf.oversampling
-        k = np.linspace(0, s * np.pi, 64 * s)
-        t = np.maximum(np.abs(self.transfer(np.zeros(1), k))[0], np.abs(self.transfer(k, np.zeros(1)))[:, 0])
-        above = k[t > 1e-6 * t[0]]
-        return int(min(s, max(1, np.ceil(above.max() / np.pi - 1e-9))))
+
+class ImageOptics:
+    """The optics of one image: one for all of it, or one for each place of a PSF that varies.
+
+    Parameters
+    ----------
+    psf : PSF or None
+        The image's.
+    """
+
+    def __init__(self, psf: PSF | None) -> None:
+        self.psf = psf
+        self._own: dict[Any, Optics] = {}
+        self._before: dict[Any, Optics] = {}
+
+    def at(self, place: tuple[float, float], reach: int | None = None) -> Optics:
+        """Optics at a place (x, y) of the image, in pixels.
+
+        They are those of the PSF's part within `reach` pixels of its centre, where that is given.
+        """
+        key = None if self.psf is None else self.psf.place_key(*place), reach
+        if key not in self._own:
+            if key in self._before:
+                self._own[key] = self._before[key].afresh()
+            else:
+                psf = None if self.psf is None else self.psf.at(*place)
+                self._own[key] = Optics(psf if psf is None or reach is None else psf.trimmed(reach))
+        return self._own[key]
+
+    def afresh(self) -> ImageOptics:
+        """The same for stamps of other plans: with kernels at places that return, without tables."""
+        new = ImageOptics(self.psf)
+        new._before = self._own
+        return new
+
+    def forget(self) -> None:
+        """Let go of the optics of earlier plans."""
+        self._before = {}

@@ -11,7 +11,7 @@ import torch
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.blocks import Block, dense, inside, total, trimmed
 from bayesjoint.render.grid import Scratch, linear_map
-from bayesjoint.render.optics import Optics
+from bayesjoint.render.optics import ImageOptics
 from bayesjoint.render.smooth import Smooth
 from bayesjoint.render.stamp import Stamp, StampPlan
 from bayesjoint.scalar import add_scaled, dot, numbers
@@ -37,8 +37,8 @@ class Renderer:
         The scene's tangent plane.
     sources : sequence of (source, StampPlan)
         The sources that the image sees.
-    optics : Optics, optional
-        The image's, as another renderer of it has made it.
+    optics : ImageOptics, optional
+        The image's, as another renderer of it has made them.
     """
 
     def __init__(
@@ -48,14 +48,25 @@ class Renderer:
         sources: Sequence[tuple[Any, StampPlan]],
         dtype: torch.dtype,
         device: torch.device,
-        optics: Optics | None = None,
+        optics: ImageOptics | None = None,
     ) -> None:
-        self.optics = optics = Optics(image.psf) if optics is None else optics.afresh()
+        self.optics = optics = ImageOptics(image.psf) if optics is None else optics.afresh()
+        own = [optics.at(plan.place or plan.pixel, plan.reach) for _, plan in sources]
+        optics.forget()
         jac, _, straight = linear_map(image.placement, frame, *(np.arange(n) for n in image.shape))
-        self.stamps = [Stamp(s, image, frame, optics, plan, dtype, device, jac if straight else None) for s, plan in sources]
+        self.stamps = [
+            Stamp(s, image, frame, o, plan, dtype, device, jac if straight else None)
+            for (s, plan), o in zip(sources, own, strict=True)
+        ]
         self.shape, self.dtype, self.device = image.shape, dtype, device
-        windows = dict.fromkeys(s.plan.window for s in self.stamps if s.a)
-        made = [Smooth(image, frame, optics, {k: s for k, s in enumerate(self.stamps) if s.a and s.plan.window == w}, dtype, device) for w in windows]
+        # one FFT pair serves the sources of one window, margin and PSF
+        groups: dict[Any, dict[int, Stamp]] = {}
+        for k, s in enumerate(self.stamps):
+            if s.a:
+                groups.setdefault((s.plan.window, s.plan.margin, id(own[k])), {})[k] = s
+        made = [
+            Smooth(image, frame, own[next(iter(of))], of, dtype, device) for of in groups.values()
+        ]
         self.smooth = [part for part in made if part.lit]
         self.part = {k: part for part in self.smooth for k in part.sources}
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)

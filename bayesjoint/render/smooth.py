@@ -30,7 +30,7 @@ class Smooth:
     frame : Frame
         The scene's tangent plane.
     optics : Optics
-        Of the image.
+        Of the sources: one serves all of them.
     stamps : mapping
         Those of the sources, by their number in the image; one window serves all of them.
 
@@ -44,10 +44,11 @@ class Smooth:
     def __init__(self, image: Image, frame: Frame, optics: Optics, stamps: Mapping[int, Stamp], dtype: torch.dtype, device: torch.device) -> None:
         self.sources, self.dtype, self.device = list(stamps), dtype, device
         self.step = {k: s.plan.step for k, s in stamps.items()}
-        steps, window = set(self.step.values()), next(iter(stamps.values())).plan.window
-        key = *sorted(steps), image.shape, window, dtype, device
+        plan = next(iter(stamps.values())).plan
+        steps, window, margin = set(self.step.values()), plan.window, plan.margin
+        key = *sorted(steps), image.shape, window, margin, dtype, device
         if key not in optics.blurs:
-            optics.blurs[key] = Blur(optics, image.shape, steps, dtype, device, window)
+            optics.blurs[key] = Blur(optics, image.shape, steps, dtype, device, window, margin)
         self.blur: Blur = optics.blurs[key]
         self.where = self.blur.where
         self.lit = all(hi > lo for lo, hi in self.blur.light)

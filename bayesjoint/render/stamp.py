@@ -51,6 +51,13 @@ class StampPlan:
         Size of the core, and its nodes, in units of what serves well.
     window : (int, int, int, int), optional
         Pixels x0, x1, y0, y1 (half-open) outside which the source has no light; None: it has everywhere.
+    place : (float, float), optional
+        Pixel (x, y) at which an image's PSF that varies is taken; None: `pixel`.
+    reach : int, optional
+        Pixels from its centre to which a PSF larger than the image is drawn; None: all of it.
+    margin : int, optional
+        Pixels beyond the image's edges from which light outside cores is scattered in; None: as
+        far as the PSF reaches.
     """
 
     pixel: tuple[float, float]
@@ -59,29 +66,37 @@ class StampPlan:
     extent: float = 0.0
     fine: float = 1.0
     window: tuple[int, int, int, int] | None = None
+    place: tuple[float, float] | None = None
+    reach: int | None = None
+    margin: int | None = None
 
 
-def box_shape(plan: StampPlan, image: Image, jacobian: np.ndarray) -> tuple[int, int]:
+def box_shape(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> tuple[int, int]:
     """Pixels (y, x) of the box in which an extended source's core is drawn.
 
     Parameters
     ----------
+    optics : Optics
+        At the source's place.
     jacobian : ndarray, shape (2, 2)
         Of the map from pixels to arcsec.
     """
-    optics = Optics(image.psf)
     return _box(plan, optics, _taper(plan, optics, jacobian), jacobian)
 
 
 def _taper(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> float:
     """Scale of the taper in arcsec along the major axis; 0 where there is none."""
+    if plan.extent:
+        return 0.0
     large = np.linalg.svd(jacobian, compute_uv=False).max()
-    return 0.0 if plan.extent else plan.fine * plan.step * TAPER[optics.direct and plan.step == 1] * large / max(plan.q, Q_FLOOR)
+    step = max(plan.step, optics.finest)
+    return plan.fine * step * TAPER[optics.direct and plan.step == 1] * large / max(plan.q, Q_FLOOR)
 
 
 def _box(plan: StampPlan, optics: Optics, a: float, jacobian: np.ndarray) -> tuple[int, int]:
     reach = int(np.ceil((plan.extent or REACH * a) / np.linalg.svd(jacobian, compute_uv=False).min()))
-    return tuple(odd_fast_length(s + 2 * max(reach, FADE if optics.direct else 1)) for s in optics.support)
+    around = max(reach, FADE if optics.rings else 1)
+    return tuple(odd_fast_length(s + 2 * around) for s in optics.support)
 
 
 class Stamp:
@@ -139,7 +154,7 @@ class Stamp:
         self._fold(iy, ix, tensor)
         self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
         self.fade = None
-        if not self.extended and optics.direct:
+        if not self.extended and optics.rings:
             edge = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in self.n]
             self.fade = tensor(np.outer(*(np.minimum(1.0, (1 + e) / (FADE + 1)) for e in edge)))
 

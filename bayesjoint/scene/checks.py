@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bayesjoint.images import Frame, Image
+from bayesjoint.images import PSF, Frame, Image
 from bayesjoint.log import log
-from bayesjoint.render.optics import Optics
 from bayesjoint.sky.components import Component
 
 __all__ = ["check", "named", "only_images", "overlap", "sharp_psfs"]
 
 SHARP = 3.5
 """FWHM in pixels below which a PSF sampled at the pixels does not hold all of itself."""
+FINE = 1.5
+"""Samples per pixel from which a PSF holds all that the pixels can show."""
 LOST = 2e-4
 """Part of the peak from which a wider one is named too: the core of a Moffat has more power at high frequencies than a Gaussian's."""
 
@@ -86,6 +87,16 @@ def overlap(images: Sequence[Image], frame: Frame) -> None:
             )
 
 
+def _at_nyquist(psf: PSF) -> float:
+    """Transfer of a PSF at its own samples' Nyquist frequency, relative to its largest."""
+    odd = all(n % 2 for n in psf.shape)
+    # samples on both sides of the centre alone show nothing at that frequency: it is extrapolated
+    part, power = (1.0, 1.0) if odd else (0.8, 1.25)
+    ky, kx = (np.array([0.0, part * np.pi * s]) for s in psf.sampling)
+    t = np.abs(psf.transfer(ky, kx))
+    return float((max(t[0, 1], t[1, 0]) / t[0, 0]) ** power)
+
+
 def sharp_psfs(images: Sequence[Image]) -> dict[str, tuple[str, float]]:
     """By image: what a PSF too sharp for its own sampling costs, in words, and roughly in units of the noise of the brightest pixel.
 
@@ -95,15 +106,18 @@ def sharp_psfs(images: Sequence[Image]) -> dict[str, tuple[str, float]]:
     notes = {}
     for im in images:
         psf = im.psf
-        if psf is None or psf.oversampling > 1:
+        if psf is None or min(psf.sampling) >= FINE:
             continue
-        edge = Optics(psf).transfer(np.array([0.0, np.pi]), np.array([0.0, np.pi]))
-        lost = 0.1 * float(max(abs(edge[0, 1]), abs(edge[1, 0])) / abs(edge[0, 0]))
-        if psf.fwhm >= SHARP and lost < LOST:
+        lost = 0.1 * _at_nyquist(psf)
+        if psf.fwhm * min(psf.sampling) >= SHARP and lost < LOST:
             continue
+        step = f"every {1 / min(psf.sampling):.3g} pixels"
+        if set(psf.sampling) == {1.0}:
+            step = "at the pixels"
         said = (
-            f"{im.name}: its PSF is {psf.fwhm:.1f} pixels wide (FWHM) and sampled at the pixels, which hold the sharpest light to about {lost:.1g} of its"
-            " peak; an oversampled PSF, bj.PSF(array, oversampling=...), would serve better."
+            f"{im.name}: its PSF is {psf.fwhm:.1f} pixels wide (FWHM) and sampled {step}, which hold"
+            f" the sharpest light to about {lost:.1g} of its peak; an oversampled PSF,"
+            " bj.PSF(array, oversampling=...), would serve better."
         )
         notes[im.name] = said, lost * float(np.max(np.where(im.valid, im.data / im.sigma, 0.0)))
     return notes

@@ -221,8 +221,7 @@ def _measured(light: np.ndarray, labels: np.ndarray, im: Image, frame: Frame, wi
     width = max((widest.psf.fwhm if widest.psf is not None else 1.5) / 2.355, 1.0) * np.sqrt(2) * zoom
     point = np.ones((1, 1))
     if widest.psf is not None:
-        step = widest.psf.oversampling
-        point = widest.psf.array[(widest.psf.shape[0] // 2) % step :: step, (widest.psf.shape[1] // 2) % step :: step]
+        point = widest.psf.effective()
     point = ndimage.gaussian_filter(np.pad(point, 20), width / zoom / np.sqrt(2))
     apart = np.hypot(*(i - (n - 1) / 2 for i, n in zip(np.indices(point.shape), point.shape, strict=True)))
     for k, box in enumerate(ndimage.find_objects(labels), 1):

@@ -202,7 +202,9 @@ def _loaded(document: dict[str, Any], images: list[Image]) -> Scene:
 
 
 def _plain(plan: StampPlan) -> dict[str, Any]:
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(plan).items()}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(plan).items()}
+    optional = ("place", "reach", "margin")
+    return {k: v for k, v in plain.items() if v is not None or k not in optional}
 
 
 def _made(entry: Mapping[str, Any]) -> kinds.Component:

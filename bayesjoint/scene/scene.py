@@ -26,6 +26,7 @@ from bayesjoint.scene.likelihood import ImageLikelihood
 from bayesjoint.scene.links import Links
 from bayesjoint.scene.noise import Noise, by_image
 from bayesjoint.scene.planning import BUDGET, make_plans
+from bayesjoint.scene.reach import widened
 from bayesjoint.sky.components import Component, NoiseScale, Shift, Zeropoint, cut_loose
 from bayesjoint.sky.groups import Group, flattened
 from bayesjoint.sky.parameters import Param
@@ -249,6 +250,13 @@ class Scene:
         return self.chart.log_prior(z, theta, t)
 
     # -- images of values ---------------------------------------------------------------------------------------------
+    def _serving(self, values: Mapping[str, Any]) -> list[ImageLikelihood]:
+        """Likelihoods that draw PSFs larger than the image as far as these values ask for."""
+        if not any(p.reach or p.margin for of in self.plans.values() for p in of.values()):
+            return self.likelihoods
+        plans = widened(self, dict(zip(self.names, self.vector(values).tolist(), strict=True)))
+        return self.likelihoods if plans is None else self.with_plans(plans).likelihoods
+
     @torch.no_grad()
     def render_components(self, values: Mapping[str, Any], components: Iterable[str] | None = None) -> dict[str, dict[str, np.ndarray]]:
         """What each component adds to the model of each image, at values by site: by image and component, in image units; they sum to `render`.
@@ -262,25 +270,25 @@ class Scene:
         """
         full = self.full(self.vector(values))
         wanted = None if components is None else self._match(components, [c.name for c in self.components])
-        return {t.image.name: {k: v.cpu().numpy().astype(float) for k, v in t.parts(full, wanted).items()} for t in self.likelihoods}
+        return {t.image.name: {k: v.cpu().numpy().astype(float) for k, v in t.parts(full, wanted).items()} for t in self._serving(values)}
 
     @torch.no_grad()
     def render(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Model of each image, shape (ny, nx) in image units, at `values` by site (in arcsec, degree, nJy)."""
         full = self.full(self.vector(values))
-        return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self.likelihoods}
+        return {t.image.name: t.model(full).cpu().numpy().astype(float) for t in self._serving(values)}
 
     @torch.no_grad()
     def residuals(self, values: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """(data - model) / sigma of each image at `values` by site (in arcsec, degree, nJy), 0 where masked; sigma times its `NoiseScale`, where there is one."""
         full = self.full(self.vector(values))
-        return {t.image.name: t.residual(full) for t in self.likelihoods}
+        return {t.image.name: t.residual(full) for t in self._serving(values)}
 
     def simulate(self, values: Mapping[str, Any], seed: int) -> list[Image]:
         """Images like the scene's, with the model at `values` by site (in arcsec, degree, nJy) and noise of each image's kind drawn from `seed`."""
         rng, full = np.random.default_rng(seed), self.full(self.vector(values)).detach()
         with torch.no_grad():
-            return [t.image.replace(data=t.model(full).cpu().numpy().astype(float) + t.draw_noise(full, rng)) for t in self.likelihoods]
+            return [t.image.replace(data=t.model(full).cpu().numpy().astype(float) + t.draw_noise(full, rng)) for t in self._serving(values)]
 
     # -- other scenes from this one --------------------------------------------------------------------------------------
     def _like(
