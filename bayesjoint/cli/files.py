@@ -20,7 +20,7 @@ __all__ = ["absolute", "beta", "labels", "read", "read_one", "translated"]
 BETA = 2.5
 """Of a Moffat function, where nothing else is said."""
 ARGUMENTS = (
-    (r"variance='estimate'", "--estimate-noise"), (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale=", "--pixel-scale "),
+    (r",? or wcs=(?! or)", ""), (r"variance='estimate'", "--estimate-noise"), (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale=", "--pixel-scale "),
     (r"\bzeropoint=", "--zeropoint "), (r"\bsigma=", "--sigma "), (r"\bvariance=", "--variance "), (r"\bivar=", "--ivar "),
     (r"\bmask=None", "--mask none"), (r"\bmask=", "--mask "), (r"\bpsf=None", "--psf none"), (r"\bpsf=", "--psf "), (r"\bbad_bits=?(?!\w)", "--bad-bits "),
     (r"\bbands?=", "--bands "), (r"\bname=", "--names "), (r"\bwcs=", "--pixel-scale "),
@@ -62,26 +62,11 @@ def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
     if not left:
         raise ValueError(f"None of the {len(files)} files has data: all their pixels are masked. Check masks and noise with bayesjoint info.")
     files, images = [f for f, _ in left], [im for _, im in left]
-    _same_bands(files, images)
     names = [im.name for im in images]
     for k, path in enumerate(files):
         if names.count(names[k]) > 1 and len(set(files)) == len(files):
             images[k] = images[k].replace(name=f"{pathlib.Path(path).resolve().parent.name}_{names[k]}")
     return images
-
-
-def _same_bands(files: Sequence[str], images: Sequence[Image]) -> None:
-    """Say where files of different instruments share a band's label, and so a flux."""
-    from bayesjoint.images.readers.bands import same_instrument
-
-    for k, b in enumerate(images):
-        for j, a in enumerate(images[:k]):
-            if a.band == b.band and a.telescope and b.telescope and not same_instrument(a.telescope, b.telescope):
-                log.warning(
-                    f"{files[k]}: its band {b.band!r} is that of {pathlib.PurePath(files[j]).name} too, and they come from {b.telescope} and {a.telescope}: "
-                    "they share one flux. Give --bands to keep them apart, or to say that they are the same."
-                )
-                break
 
 
 def read_one(one: Mapping[str, Any]) -> Image:
@@ -148,13 +133,13 @@ def absolute(told: Sequence[Mapping[str, Any]], folder: pathlib.Path | None = No
 @contextlib.contextmanager
 def _named(file: str, deaf: bool) -> Iterator[None]:
     """Begin what is logged with the file's name; what is said of a PSF that is replaced is left away where `deaf`."""
-    from bayesjoint.images.files import stem_of
+    from bayesjoint.images.files import Address, stem_of
 
-    names = f"{pathlib.Path(file).stem}: ", f"{stem_of(file)}: "
+    own = re.compile(rf"^{re.escape(stem_of(Address.of(file).file))}[^\s:]*: ")  # the image's name, which the file's own goes before
 
     def name(record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        record.msg, record.args = f"{file}: {translated(said).partition(': ')[2] if said.startswith(names) else translated(said)}", None
+        record.msg, record.args = f"{file}: {translated(own.sub('', said))}", None
         return not (deaf and "The PSF" in said)
 
     log.addFilter(name)

@@ -103,6 +103,9 @@ def _what(one: dict[str, Any]) -> dict[str, Any]:
     known = _known(im) | {name: None for what in lacking for name in NUMBERS[what]}
     has_mask = "mask" in one or any(d.about == "mask" for d in reading.decisions)
     lacking += [k for k, there in (("PSF", im.psf is not None), ("zeropoint", im.zeropoint is not None), ("mask", has_mask)) if not there]
+    if im.psf is not None and im.psf.varies:
+        low, high = im.psf.fwhm_range(im.shape)
+        known["psf_varies"] = f"FWHM {low * im.pixel_scale:.4g} to {high * im.pixel_scale:.4g} arcsec over the image"
     return known | {
         "reader": reading.family,
         "decisions": [{"about": d.about, "text": translated(d.text), "warning": d.warning} for d in im.decisions],

@@ -90,6 +90,7 @@ def files(parser: argparse.ArgumentParser) -> None:
         help="none: ignore the files' PSF; moffat: a Moffat function of the same FWHM in its place, BETA 2.5 unless said (for a PSF with negative wings); "
         f"else a file: {where} (./none is a file)",
     )
+    parser.add_argument("--psf-oversampling", type=float, metavar="N", help="samples a pixel of PSF files that do not say it (any number, 4 or 2.5)")
     parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
 
 
@@ -127,6 +128,8 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
                 one[key] = _companion(key, value)
     bits = options.bad_bits
     for one in out:
+        if options.psf_oversampling is not None and isinstance(one.get("psf"), str) and not one["psf"].startswith("moffat"):
+            one["psf_oversampling"] = options.psf_oversampling
         if bits is not None:
             one["bad_bits"] = [int(b) if b.isdigit() else b for b in (t.strip() for t in bits.split(",")) if b]
         if options.estimate_noise:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -66,6 +66,13 @@ class Image:
     gain : float, optional
         Electrons per image unit; kept, and used by nothing of the likelihood.
 
+    Attributes
+    ----------
+    decisions : tuple of `~bayesjoint.images.decisions.Decision`
+        What was decided while the image was read or made, and why.
+    telescope : str or None
+        Telescope and instrument of the file whose header named the band; None where the user named it.
+
     Raises
     ------
     ValueError
@@ -92,8 +99,41 @@ class Image:
         epoch: float | None = None,
         wavelength: Any = None,
         gain: float | None = None,
-        _decisions: list[Decision] | None = None,
     ) -> None:
+        given = {k: v for k, v in locals().items() if k not in ("self", "data")}
+        self._fill(data, **given)
+        for d in self.decisions:
+            log.warning("%s: %s", self.name or self.band, d.text)
+
+    @classmethod
+    def _read(cls, decisions: Iterable[Decision], data: ArrayLike, **given: Any) -> Image:
+        """An image of arguments that a reader found, whose decisions it says itself."""
+        new = object.__new__(cls)
+        new._fill(data, **given)
+        new.decisions = (*decisions, *new.decisions)
+        return new
+
+    def _fill(
+        self,
+        data: ArrayLike,
+        *,
+        variance: Any = None,
+        sigma: Any = None,
+        ivar: Any = None,
+        psf: Any = None,
+        mask: Any = None,
+        wcs: Any = None,
+        pixel_scale: Any = None,
+        center: Any = None,
+        origin: Any = None,
+        zeropoint: Any = None,
+        band: str = "image",
+        name: str | None = None,
+        epoch: Any = None,
+        wavelength: Any = None,
+        gain: Any = None,
+    ) -> None:
+        """Check the arguments and take them on; what they leave in doubt becomes `decisions`."""
         unit = data.unit if isinstance(data, u.Quantity) and data.unit != u.dimensionless_unscaled else None
         variance, sigma, ivar = _in_unit_of(unit, variance=variance, sigma=sigma, ivar=ivar)
         data = _pixels(data)
@@ -131,13 +171,8 @@ class Image:
         self.gain = None if gain is None else to_float(gain, "electrons per unit", "gain")
         psf = psf if psf is None or isinstance(psf, PSF) else PSF(psf)
         self.psf = None if psf is None else psf.attached(self.shape)
-        self.decisions = (*(_decisions or ()), *notes)
-        """What was decided about the image while it was read, and why; see `Decision`."""
+        self.decisions: tuple[Decision, ...] = tuple(notes)
         self.telescope: str | None = None
-        """Telescope of the file whose header named the band; None where the user named it."""
-        if _decisions is None:  # a reader says them with its own
-            for d in notes:
-                log.warning("%s: %s", label, d.text)
 
     # -- making one from elsewhere ------------------------------------------------------------------------------------
     @classmethod
@@ -173,11 +208,10 @@ class Image:
         place = {"wcs", "pixel_scale", "center", "origin"}
         if "sigma" in changes or "ivar" in changes:
             kept.pop("variance")
-        kept["_decisions"] = list(self.decisions)  # said already
         if not place.isdisjoint(changes):
-            new = Image(**(kept | changes))
+            new = Image._read((), **(kept | changes))
         else:
-            new = Image(**(kept | changes), pixel_scale=1.0)
+            new = Image._read((), **(kept | changes), pixel_scale=1.0)
             new.placement = self.placement.check(new.shape)
         new.decisions = self.decisions
         new.telescope = None if "band" in changes else self.telescope

@@ -11,7 +11,7 @@ from bayesjoint.images import PSF, Frame, Image
 from bayesjoint.log import log
 from bayesjoint.sky.components import Component
 
-__all__ = ["check", "named", "only_images", "overlap", "sharp_psfs"]
+__all__ = ["check", "named", "only_images", "overlap", "shared_bands", "sharp_psfs"]
 
 SHARP = 3.5
 """FWHM in pixels below which a PSF sampled at the pixels does not hold all of itself."""
@@ -70,6 +70,21 @@ def named(images: Sequence[Image]) -> tuple[Image, ...]:
         new.psf = im.psf
         out.append(new)
     return tuple(out)
+
+
+def shared_bands(images: Sequence[Image]) -> list[str]:
+    """Sentences on images of one band's label that come from different instruments: they would share a flux in silence."""
+    said, by_band = [], {}
+    for im in images:
+        if im.telescope is None:
+            continue
+        first = by_band.setdefault(im.band, im)
+        if not same_instrument(first.telescope, im.telescope):
+            said.append(
+                f"{first.name} ({first.telescope}) and {im.name} ({im.telescope}) are of one band, {im.band!r}, and share its flux. "
+                "Give each its band= to keep them apart, or the same band= to say that they are one."
+            )
+    return said
 
 
 def overlap(images: Sequence[Image], frame: Frame) -> None:

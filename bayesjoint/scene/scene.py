@@ -19,7 +19,7 @@ from bayesjoint.memory import keep_freed
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.building import build
 from bayesjoint.scene.chart import Chart
-from bayesjoint.scene.checks import check, named, overlap, sharp_psfs
+from bayesjoint.scene.checks import check, named, overlap, shared_bands, sharp_psfs
 from bayesjoint.scene.density import Density
 from bayesjoint.scene.layout import suggest
 from bayesjoint.scene.likelihood import ImageLikelihood
@@ -74,6 +74,8 @@ class Scene:
         noise: Noise | Mapping[str, Noise] | None = None,
     ) -> None:
         self._build(components, images, reference, device, dtype, {}, None, noise=noise)
+        for said in shared_bands(self.images):
+            log.warning(said)
         for said, sigmas in sharp_psfs(self.images).values():
             log.log(logging.WARNING if sigmas > BUDGET else logging.INFO, said)
 

@@ -211,7 +211,7 @@ def _by_scale(scale: tuple[Pair, str], options: Options, say: Say) -> Pair | Non
     if not np.all((ratio > PLAUSIBLE[0]) & (ratio < PLAUSIBLE[1])):
         text = f"{scale[1]} gives {ratio[0]:.3g} samples a pixel of {_image_scale(options)}"
         if scale[1].startswith("WCS"):
-            say(f"{text}: it is ignored", warning=True)
+            say(f"{text}: it is ignored")
             return None
         raise ValueError(
             f"The scale of a PSF's samples must be in arcsec and like the image's; {text}. "

@@ -228,7 +228,7 @@ class Reader:
 
     def band(self, sci: Plane) -> tuple[str, list[Decision]]:
         """Band of an image."""
-        return bands.band_of(sci.header, self._inherited(sci), self.file.stem)
+        return bands.band_of(sci.header, self._inherited(sci), self._name(sci))
 
     def calibration(self, sci: Plane, area: float | None) -> photometry.Calibration:
         """AB magnitude of one unit of an image whose pixels cover `area` steradian."""
@@ -553,8 +553,8 @@ class Reader:
             self.reading.decide(
                 "mask",
                 f"the mask hides {100 * share:.0f} % of the {count} pixels above {BRIGHT_SIGMA:g} "
-                "sigma: it may mark detected objects rather than bad pixels; choose its bits with "
-                "bad_bits=, or drop it with mask=None",
+                "sigma: it may mark detected objects, or the pixels to use, rather than bad ones; invert it "
+                "(mask= as an array), choose its bits with bad_bits=, or drop it with mask=None",
                 warning=True,
             )
 
@@ -572,6 +572,7 @@ class Reader:
             if isinstance(value, str | pathlib.Path):
                 band = given.get("band") or self.band(sci)[0]
                 options = {"pixel_scale": scale, "origin": r.parent, "band": band}
+                options["oversampling"] = given.get("psf_oversampling")
                 try:
                     value, decisions = psf_files.inspect(value, **options)
                 except ValueError as e:

@@ -15,9 +15,13 @@ from bayesjoint.log import log
 __all__ = ["Missing", "examine", "image_of", "read"]
 
 OTHERS = {
-    "psf", "mask", "bad_bits", "center", "origin", "zeropoint", "band", "name", "epoch",
+    "psf", "psf_oversampling", "mask", "bad_bits", "center", "origin", "zeropoint", "band", "name", "epoch",
     "wavelength", "gain",
 }  # fmt: skip
+
+
+READERS_OWN = {"bad_bits", "psf_oversampling"}
+"""Arguments that `Image` itself does not have."""
 
 
 class Missing(ValueError):
@@ -45,7 +49,8 @@ def read(source: Any, **overrides: Any) -> Image:
     **overrides
         Any argument of `Image`; replaces what the file says (``psf=None`` drops its PSF).
         `variance`, `sigma`, `ivar`, `mask` and `psf` may be paths of files, too. `bad_bits` says
-        which planes of the mask are bad: names, and numbers of bits counted from 0.
+        which planes of the mask are bad: names, and numbers of bits counted from 0;
+        `psf_oversampling` how many samples a pixel the file of `psf` has, if it does not say so.
 
     Raises
     ------
@@ -91,12 +96,12 @@ def examine(source: Any, **overrides: Any) -> Reading:
 def image_of(reading: Reading, overrides: dict[str, Any]) -> Image:
     """The image of a reading, its decisions attached."""
     arguments = {k: v for k, v in reading.arguments.items() if v is not None or k == "psf"}
-    given = {k: v for k, v in _given(overrides).items() if k != "bad_bits"}
+    given = {k: v for k, v in _given(overrides).items() if k not in READERS_OWN}
     for k in ("mask", "psf", *NOISES):  # as the reader has read them, from paths too
         if k in given and k in reading.arguments:
             given.pop(k)
     decisions = list(reading.decisions)
-    image = Image(**(arguments | given), _decisions=decisions)
+    image = Image._read(decisions, **(arguments | given))
     place = image.placement
     if reading.crop != (0, 0) and place.wcs is not None and "wcs" in reading.arguments:
         place = dataclasses.replace(place, crop=reading.crop)
@@ -109,7 +114,7 @@ def image_of(reading: Reading, overrides: dict[str, Any]) -> Image:
 
 def _given(overrides: dict[str, Any]) -> dict[str, Any]:
     """Leave out what replaces nothing where it is None; ``psf=None`` and ``mask=None`` do."""
-    silent = {*NOISES, *PLACES, "center", "origin", "bad_bits"}
+    silent = {*NOISES, *PLACES, "center", "origin", *READERS_OWN}
     return {k: v for k, v in overrides.items() if v is not None or k not in silent}
 
 
