@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, StdDevUncertainty
 from astropy.wcs import WCS
+from conftest import ROOT
 from scipy.ndimage import binary_dilation
 
 from bayesjoint import PSF, Image
@@ -128,6 +129,18 @@ RIGHT = {
         lambda: [primary(), plane(np.stack([9 * D, D]), "DATA", header(CTYPE3="AWAV", CRVAL3=4750.0, CRPIX3=1.0, CD3_3=1.25, CUNIT3="Angstrom")),
                  plane(np.stack([np.ones((N, N)), np.full((N, N), NOISE**2)]), "STAT"), plane(np.stack([np.ones((N, N), "i4"), bits(b0=([3, 5], [3, 5]))]), "DQ")],
         {"_": "[DATA][*,*,2]"}, (NOISE, None, None, PAIR)),
+    "Legacy Surveys, one band of a cube": (
+        lambda: [primary(np.stack([9 * D, D, 3 * D]), **header(BANDS="grz", BAND0="g", BAND1="r", BAND2="z", SURVEY="LegacySurvey", BUNIT="nanomaggy"))],
+        {"_": "[0][*,*,2]", "sigma": NOISE}, (NOISE, 22.5, "r", PAIR & False)),
+    "2MASS": (
+        lambda: [image(TELESCOP="2MASS", FILTER="j", MAGZP=20.9, BUNIT="DN")], {"sigma": NOISE}, (NOISE, 20.9 + 0.91, None, PAIR & False)),
+    "Euclid VIS": (
+        lambda: [primary(TELESCOP="EUCLID", INSTRUME="VIS"), sci("CCDID 1-1.SCI", ZPAB=24.6), level(NOISE, "CCDID 1-1.RMS"),
+                 plane(np.where(GALAXY, 1 << 9, 0).astype("i4") | bits(b0=([3, 5], [3, 5])), "CCDID 1-1.FLG")],
+        {}, (NOISE, 24.6, None, PAIR)),
+    "CCDData": (
+        lambda: CCDData(D, unit="adu", uncertainty=StdDevUncertainty(np.full((N, N), NOISE)), mask=PAIR, wcs=WCS(header())).to_hdu(),
+        {}, (NOISE, None, None, PAIR)),
     "STScI constant arrays": (
         lambda: [primary(), sci(MAGZERO=25.0, FILTER="V"), fits.ImageHDU(None, fits.Header({"PIXVALUE": NOISE, "NPIX1": N, "NPIX2": N}), name="ERR"),
                  fits.ImageHDU(None, fits.Header({"PIXVALUE": 0, "NPIX1": N, "NPIX2": N}), name="DQ")],
@@ -146,6 +159,46 @@ RIGHT = {
                                                 fits.Column("YINTERP", f"{N}E", array=np.linspace(0, 3, N)[None])])],
         {}, (0.005 * np.sqrt(64 / 4.71 + 1.8225), 22.5, "r", PAIR & False)),
 }  # fmt: skip
+
+
+ROWS = {
+    "LSST and HSC (afw)": ("HSC afw by EXTTYPE", "LSST by EXTNAME, nJy", "test_real_files"),
+    "JWST (cal, crf, i2d)": ("JWST i2d", "JWST cal"),
+    "HST (flt, flc)": ("HST flc",),
+    "HST (drz, drc)": ("HST drz, noise measured", "HST drz, weights made as inverse variance"),
+    "Legacy Surveys (cut-outs)": ("Legacy Surveys, image and invvar", "Legacy Surveys, one band of a cube"),
+    "DES (tiles)": ("DES tile", "test_real_files"),
+    "DECam Community Pipeline": ("test_codes_of_the_community_pipeline_are_no_bits", "test_real_files"),
+    "Pan-STARRS (stacks)": ("Pan-STARRS asinh", "test_planes_that_a_header_names_by_value"),
+    "unWISE, WISE": ("test_real_files",),
+    "2MASS, UKIDSS, VISTA": ("2MASS",),
+    "Euclid (VIS, NISP)": ("Euclid NISP", "Euclid VIS"),
+    "SDSS (frame)": ("SDSS frame", "test_real_files"),
+    "MUSE, MaNGA, narrow bands of cubes": ("MUSE, one plane",),
+    "astropy's `CCDData.write`": ("CCDData",),
+    "STScI's constant arrays": ("STScI constant arrays",),
+    "integers with BLANK": ("test_blank_of_integers_is_masked",),
+    "`Image.write`": ("test_what_was_written_reads_the_same",),
+    "any other": ("rms of 1e30", "weight 0", "NaN"),
+}
+"""What tests each row of the table in docs/files.md: cases of `RIGHT`, or tests of this file."""
+
+
+def test_every_row_of_the_docs_table_has_a_test():
+    page = (ROOT / "docs" / "files.md").read_text().split("## What is read from where")[1].split("##")[0]
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("|")][2:]
+    assert rows == list(ROWS)
+    for cases in ROWS.values():
+        assert all(c in RIGHT or callable(globals().get(c)) for c in cases), cases
+
+
+def test_what_was_written_reads_the_same(tmp_path, heard):
+    im = Image(D, sigma=NOISE, mask=PAIR, psf=P, wcs=WCS(header()), zeropoint=25.0, band="r", name="a", gain=2.0, epoch=59000.0)
+    im.write(tmp_path / "a.fits")
+    back = Image.read(tmp_path / "a.fits")
+    for k in ("data", "variance", "mask"):
+        np.testing.assert_array_equal(getattr(back, k), getattr(im, k))
+    assert (back.zeropoint, back.band, back.name, back.gain, back.epoch) == (25.0, "r", "a", 2.0, 59000.0) and not heard()
 
 
 @pytest.fixture()

@@ -100,8 +100,9 @@ def test_simulated_three_bands(data):
     assert max(abs(best.values[k] - v) / best.errors[k] for k, v in wanted.items()) < 3.5
 
 
-def test_the_outside_contract(data):
-    check = DATA.parent / "checks" / "contract.py"
+@pytest.mark.parametrize("name", ["contract.py", "inputs.py"])
+def test_the_outside_checks(data, name):
+    check = DATA.parent / "checks" / name
     if not check.is_file():
         pytest.skip(f"the outside check is not at {check}")
     done = subprocess.run([sys.executable, str(check)], cwd=ROOT, capture_output=True, text=True, timeout=1800)

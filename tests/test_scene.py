@@ -5,6 +5,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from astropy.io import fits
 from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
@@ -291,3 +292,21 @@ def test_an_interval_has_a_density_far_beyond_rounding(scene, dtype):
         (g,) = torch.autograd.grad(lp, x)
         assert number(lp - made.log_prior(z)) == pytest.approx(-0.5 * (far**2 - number(z[i]) ** 2), rel=1e-5)
         assert number(g[i]) == pytest.approx(-far, rel=1e-5)
+
+
+def test_images_of_one_band_and_two_instruments_are_said(tmp_path, caplog):
+    first = bj.Image(np.random.default_rng(0).normal(size=(21, 21)), sigma=1.0, pixel_scale=0.1, band="F814W", name="a")
+    paths = []
+    for name, instrument in (("a", "ACS"), ("b", "WFC3"), ("c", "ACS")):
+        first.replace(name=name).write(tmp_path / f"{name}.fits")
+        with fits.open(tmp_path / f"{name}.fits", mode="update") as hdus:
+            hdus[0].header.update({"TELESCOP": "HST", "INSTRUME": instrument})
+        paths.append(tmp_path / f"{name}.fits")
+
+    def said(paths, **given):
+        caplog.clear()
+        bj.Scene([bj.Point("p"), bj.Sky()], [bj.Image.read(p, **given) for p in paths])
+        return [r.getMessage() for r in caplog.records if "share its flux" in r.getMessage()]
+
+    assert len(said(paths)) == 1 and "WFC3" in said(paths)[0] and "band=" in said(paths)[0]
+    assert not said(paths[::2]) and not said(paths, band="F814W")

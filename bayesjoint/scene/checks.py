@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bayesjoint.images import PSF, Frame, Image
+from bayesjoint.images.readers.bands import same_instrument
 from bayesjoint.log import log
 from bayesjoint.sky.components import Component
 
