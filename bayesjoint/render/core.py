@@ -64,10 +64,14 @@ class Core:
         Frequencies in radian per arcsec East and North.
     fine : float
         Radial nodes, and places of the table, in units of what serves well.
+    inner : float
+        Scale of a second taper, arcsec along the major axis, whose light is left away; 0: all of it is there.
     """
 
-    def __init__(self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device) -> None:
-        self.source, self.dtype, self.device = source, dtype, device
+    def __init__(
+        self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device, inner: float = 0.0
+    ) -> None:
+        self.source, self.dtype, self.device, self.inner = source, dtype, device, inner
         self.top = float(np.sqrt(wx**2 + wy**2).max())
         self.wx, self.wy = self.tensor(wx), self.tensor(wy)
         self._lay(a, fine)
@@ -76,10 +80,11 @@ class Core:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
         band = BAND * fine**2 * (KINKED if self.source.kinked else 1.0)
         while True:
-            last = 2 * band / a >= self.top
+            last = 2 * band / a >= self.top or a / 2 <= self.inner
             top = self.top if last else band / a
             r, w = radial_nodes(REACH * a, top, fine)
-            left = np.exp(-((r / a) ** 4)) - (0.0 if last else np.exp(-((2 * r / a) ** 4)))
+            within = a / 2 if not last else self.inner
+            left = np.exp(-((r / a) ** 4)) - (np.exp(-((r / within) ** 4)) if within else 0.0)
             rho.append(r)
             weight.append(2 * np.pi * r * w * left)
             highest.append(np.full(r.size, top))

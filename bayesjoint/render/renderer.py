@@ -13,7 +13,7 @@ from bayesjoint.render.blocks import Block, dense, inside, total, trimmed
 from bayesjoint.render.grid import Scratch, linear_map
 from bayesjoint.render.optics import ImageOptics
 from bayesjoint.render.smooth import Smooth
-from bayesjoint.render.stamp import Stamp, StampPlan
+from bayesjoint.render.stamp import Nest, Stamp, StampPlan, stamp_of
 from bayesjoint.scalar import add_scaled, dot, numbers
 
 __all__ = ["Renderer"]
@@ -55,12 +55,12 @@ class Renderer:
         optics.forget()
         jac, _, straight = linear_map(image.placement, frame, *(np.arange(n) for n in image.shape))
         self.stamps = [
-            Stamp(s, image, frame, o, plan, dtype, device, jac if straight else None)
+            stamp_of(s, image, frame, o, plan, dtype, device, jac if straight else None)
             for (s, plan), o in zip(sources, own, strict=True)
         ]
         self.shape, self.dtype, self.device = image.shape, dtype, device
         # one FFT pair serves the sources of one window, margin and PSF
-        groups: dict[Any, dict[int, Stamp]] = {}
+        groups: dict[Any, dict[int, Stamp | Nest]] = {}
         for k, s in enumerate(self.stamps):
             if s.a:
                 groups.setdefault((s.plan.window, s.plan.margin, id(own[k])), {})[k] = s

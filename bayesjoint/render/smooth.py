@@ -12,7 +12,7 @@ from bayesjoint.render.blur import Blur
 from bayesjoint.render.grid import Grid, Scratch
 from bayesjoint.render.native import Outside, TracedOutside
 from bayesjoint.render.optics import Optics
-from bayesjoint.render.stamp import Stamp
+from bayesjoint.render.stamp import Nest, Stamp
 from bayesjoint.scalar import add_scaled, numbers
 
 __all__ = ["Smooth"]
@@ -41,7 +41,7 @@ class Smooth:
     sources : list of int
     """
 
-    def __init__(self, image: Image, frame: Frame, optics: Optics, stamps: Mapping[int, Stamp], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, image: Image, frame: Frame, optics: Optics, stamps: Mapping[int, Stamp | Nest], dtype: torch.dtype, device: torch.device) -> None:
         self.sources, self.dtype, self.device = list(stamps), dtype, device
         self.step = {k: s.plan.step for k, s in stamps.items()}
         plan = next(iter(stamps.values())).plan

@@ -17,7 +17,7 @@ from bayesjoint.render.traced import Closed, Compact, Harmonics
 from bayesjoint.scalar import Scalar
 from bayesjoint.sky.extended import Extended
 
-__all__ = ["Q_FLOOR", "STEPS", "TAPER", "Stamp", "StampPlan", "box_shape"]
+__all__ = ["Q_FLOOR", "STEPS", "TAPER", "Nest", "Stamp", "StampPlan", "box_shape", "stamp_of"]
 
 STEPS = (1, 2, 4)
 """Steps in pixels of the grids outside cores."""
@@ -31,6 +31,8 @@ FADE = 8
 """Pixels beyond a PSF's stamp, over which a point's band-limited ringing is faded out: cut off, it would jump as the box moves on."""
 LARGEST = 1500
 """Samples a side to which the bands of an image without PSF are held."""
+RING_RATIO = 3.0
+"""Of the tapers of rings inside one another."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ def _box(plan: StampPlan, optics: Optics, a: float, jacobian: np.ndarray) -> tup
     return tuple(odd_fast_length(s + 2 * around) for s in optics.support)
 
 
+@dataclass(frozen=True)
+class Ring:
+    """The light between two tapers, arcsec along the major axis, and the Nyquist bands in which it has power (0: as many as fit)."""
+
+    outer: float
+    inner: float
+    folds: int
+
+
 class Stamp:
     """The core of one source in one image; all of it, for a point.
 
@@ -115,14 +126,18 @@ class Stamp:
         dtype: torch.dtype,
         device: torch.device,
         jac: np.ndarray | None = None,
+        ring: Ring | None = None,
     ) -> None:
         self.source, self.plan, self.extended = source, plan, isinstance(source, Extended)
         jac = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
-        self.a = _taper(plan, optics, jac) if self.extended else 0.0
+        if ring is None:
+            bands = optics.folds if image.psf is not None else 0
+            ring = Ring(_taper(plan, optics, jac) if self.extended else 0.0, 0.0, bands)
+        self.a, self.inner = ring.outer, ring.inner
         self.n = _box(plan, optics, self.a, jac)
-        self.folds = optics.folds if image.psf is not None else int(np.clip(LARGEST // max(self.n), 3, optics.folds))
+        self.folds = ring.folds or int(np.clip(LARGEST // max(self.n), 3, optics.folds))
         kind = (type(source), repr({k: v for k, v in source.options().items() if k != "window"})) if self.extended else None
-        key = kind, self.n, self.folds, jac.tobytes(), self.a, plan.extent, plan.fine, dtype, device
+        key = kind, self.n, self.folds, jac.tobytes(), self.a, self.inner, plan.extent, plan.fine, dtype, device
         if key not in optics.made:  # many sources of a field have boxes, PSF and cores alike
             before = set(self.__dict__)
             self._tabulate(optics, np.linalg.inv(jac), dtype, device)
@@ -147,7 +162,7 @@ class Stamp:
 
         self.core: Any = None
         if self.extended:
-            self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.a, wx, wy, self.plan.fine, dtype, device)
+            self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.a, wx, wy, self.plan.fine, dtype, device, self.inner)
         self.ky, self.kx, self.inverse = tensor(ky), tensor(kx), tensor(inverse)
         self.transfer = tensor(transfer[iy, ix], torch.complex128 if dtype == torch.float64 else torch.complex64)
         self._slopes = inverse.tolist()
@@ -289,6 +304,68 @@ class Stamp:
         if weight is not None:
             boxes *= places.take(weight, self.n)
         places.put(canvas, boxes, None)
+
+
+class Nest:
+    """The core of a source in an image without PSF, as rings inside one another: `Stamp`'s methods, summed over them.
+
+    Only the pixel blurs there, and its transfer falls so slowly that the cusp needs many Nyquist bands. What lies outside a taper of 2
+    pixels needs 3 of them: so the many bands are those of a box of a few pixels, and the large box has few.
+
+    Its parameters are those of `Stamp`.
+    """
+
+    def __init__(
+        self, source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device, jac: np.ndarray | None
+    ) -> None:
+        jac_ = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
+        self.source, self.plan, self.extended, self.a = source, plan, True, _taper(plan, optics, jac_)
+        pixel = np.linalg.svd(jac_, compute_uv=False).max() * plan.fine / max(plan.q, 1e-3)
+        self.rings, outer = [], self.a
+        while True:
+            inner = outer / RING_RATIO
+            folds = int(np.ceil(TAPER[False] * pixel / inner))
+            last = folds >= optics.folds
+            ring = Ring(outer, 0.0 if last else inner, optics.folds if last else folds)
+            self.rings.append(Stamp(source, image, frame, optics, plan, dtype, device, jac, ring))
+            if last:
+                break
+            outer = inner
+
+    def where(self, p: torch.Tensor) -> tuple[slice, slice] | None:
+        """See `Stamp.where`: the largest box."""
+        return self.rings[0].where(p)
+
+    def add(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> torch.Tensor:
+        """See `Stamp.add`."""
+        for ring in self.rings:
+            canvas = ring.add(canvas, p, flux)
+        return canvas
+
+    def draw(
+        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, origin: tuple[int, int] = (0, 0), slopes: bool = True
+    ) -> tuple[Any, ...]:
+        """See `Stamp.draw`."""
+        return tuple(ring.draw(canvas, p, flux, origin, slopes) for ring in self.rings)
+
+    def adjoint(self, grad: torch.Tensor, flux: torch.Tensor, drawn: tuple[Any, ...]) -> torch.Tensor:
+        """See `Stamp.adjoint`."""
+        return sum(ring.adjoint(grad, flux, d) for ring, d in zip(self.rings, drawn, strict=True))
+
+    def add_rasters(
+        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None, origin: tuple[int, int] = (0, 0)
+    ) -> None:
+        """See `Stamp.add_rasters`."""
+        for ring in self.rings:
+            ring.add_rasters(canvas, p, flux, weight, origin)
+
+
+def stamp_of(
+    source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device, jac: np.ndarray | None = None
+) -> Stamp | Nest:
+    """The core of a source in an image: rings where only the pixel blurs, else one box."""
+    nested = optics.psf is None and isinstance(source, Extended) and not plan.extent
+    return (Nest if nested else Stamp)(source, image, frame, optics, plan, dtype, device, jac)
 
 
 @dataclass(frozen=True)
