@@ -210,7 +210,7 @@ HOSTILE = {
     "an unknown prior": (HAND.replace("LogNormal", "eval").replace("{", "{{").replace("}", "}}"), "is not known"),
     "a prior's argument": (HAND.replace("loc: 0.7", "loc: '__import__'").replace("{", "{{").replace("}", "}}"), "one number"),
     "an unknown value": (HAND.replace("galaxy.n: 1.4", "galaxy.e: 1.4").replace("{", "{{").replace("}", "}}"), "no 'galaxy.e'"),
-    "values that are none": (HAND.replace("{galaxy.n: 1.4}", "7").replace("{", "{{").replace("}", "}}"), "'values' is to be a mapping"),
+    "values that are none": (HAND.replace("{galaxy.n: 1.4}", "7").replace("{", "{{").replace("}", "}}"), "'values' must be a mapping"),
     "no text": ("\x00\x01", "cannot be read as YAML"),
 }
 
@@ -317,6 +317,14 @@ def test_warnings_begin_with_the_file_and_a_moffat_takes_a_bad_psf_s_place(files
     assert wings[0][0, 0] > 10 * wings[1][0, 0]
 
 
+def test_a_companion_whose_name_holds_what_options_mean_is_a_file(files, tmp_path, capsys):
+    for name in ("a=b.fits", "a,b.fits", "none.fits", "[x].fits"):
+        path = tmp_path / name
+        fits.PrimaryHDU(np.full(bj.Image.read(files[0]).shape, 0.5)).writeto(path)
+        assert main(["info", files[0], "--sigma", str(path), "--json"]) == 0
+        assert said(capsys)["images"][0]["sigma"] == 0.5
+
+
 def test_a_report_tells_the_run_s_own_end_and_sources(sampled):
     assert main(["report", str(sampled), "--quiet"]) == 0
     page, run = (sampled / "report.html").read_text(), yaml.safe_load((sampled / "run.yaml").read_text())
@@ -336,8 +344,15 @@ BAD = {
     "no noise": (lambda d, f: ["fit", str(d / "plain.fits")], "no noise"),
     "unknown model": (lambda d, f: ["fit", *f, "--model", "spiral"], "sersic"),
     "bands": (lambda d, f: ["fit", *f, "--bands", "g"], "--bands"),
-    "zeropoints": (lambda d, f: ["fit", *f, "--zeropoint", "22,23,24"], "--zeropoint is to name one a file"),
-    "a zeropoint in words": (lambda d, f: ["fit", *f, "--zeropoint", "AB"], "--zeropoint takes numbers"),
+    "zeropoints": (lambda d, f: ["fit", *f, "--zeropoint", "22,23,24"], "--zeropoint must name one a file"),
+    "a zeropoint in words": (lambda d, f: ["fit", *f, "--zeropoint", "AB"], "--zeropoint must be numbers"),
+    "a zeropoint that is nan": (lambda d, f: ["fit", *f, "--zeropoint", "nan"], "--zeropoint must be numbers; got 'nan'"),
+    "no bits": (lambda d, f: ["fit", *f, "--bad-bits", ","], "--bad-bits must name planes"),
+    "samples without a PSF": (lambda d, f: ["fit", *f, "--psf", "none", "--psf-oversampling", "4"], "--psf-oversampling must come with"),
+    "no samples": (lambda d, f: ["fit", *f, "--psf-oversampling", "0"], "--psf-oversampling must be positive"),
+    "noise of no sign": (lambda d, f: ["fit", *f, "--sigma", "-1"], "sigma must be positive; it is negative"),
+    "a variance as a sigma": (lambda d, f: ["fit", *f, "--sigma", f"{f[0]}[VAR]"], "Give it as --variance"),
+    "names that clash": (lambda d, f: ["fit", *f, "--names", "a,a"], "name of its own with --names"),
     "a psf": (lambda d, f: ["fit", *f, "--psf", "gauss"], "--psf must be"),
     "a moffat that is none": (lambda d, f: ["fit", *f, "--psf", "moffat:0.5"], "above 1"),
     "same file twice": (lambda d, f: ["fit", f[0], f[0]], "Two images are named"),

@@ -284,6 +284,8 @@ def test_the_zeropoint_is_right_and_nothing_is_warned_of(cards, zeropoint, said)
 
 # name: (cards, zeropoint if any, words of the warning)
 WARNED = {
+    "Vega and per second": ({"MAGZPT": (24.5, "Vega"), "TELESCOP": "UKIRT", "FILTER": "K"}, None, "EXPTIME.*Vega"),
+    "a flux that is no number": ({"PHOTFLAM": "nan", "PHOTPLAM": 8045.0}, None, "PHOTFLAM is 'nan'"),
     "nothing usable": ({"MAGZERO": True}, None, "MAGZERO is True"),
     "-99": ({"MAGZERO": -99.0}, None, "MAGZERO is -99"),
     "999": ({"MAGZPT": 999.0}, None, "MAGZPT is 999"),
@@ -374,7 +376,7 @@ NOTHING = (
 )
 
 
-@pytest.mark.parametrize("cards", NOTHING, ids=str)
+@pytest.mark.parametrize("cards", [*NOTHING, {"BUNIT": "12,5"}, {"BUNIT": "K, m"}], ids=str)
 def test_nothing_is_warned_of_where_nothing_could_be_a_zeropoint(cards):
     assert worth(**cards)[:2] == (None, [])
 
@@ -393,6 +395,8 @@ REFUSED = {
     "magnitudes": ({"BUNIT": "mag", "MAGZERO": 25.0}, "linear in flux.*mag"),
     "surface brightness": ({"BUNIT": "mag/arcsec2"}, "linear in flux"),
     "beam": ({"BUNIT": "Jy/beam"}, "Jy/beam.*zeropoint="),
+    "AB magnitudes": ({"BUNIT": "ABmag"}, "linear in flux.*ABmag"),
+    "Vega magnitudes": ({"BUNIT": "vega mag / pix"}, "linear in flux"),
 }
 
 

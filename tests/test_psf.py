@@ -68,18 +68,34 @@ def test_fwhm_of_a_small_stamp_and_of_none():
     assert 0.8 < PSF([[1.0]]).fwhm < 1.2
 
 
-def test_centroid_is_said_and_never_moved(caplog):
+def test_the_centroid_is_of_all_light_and_is_never_moved():
     array = np.zeros((5, 7))
     array[2, 3] = 0.5
     array[3, 5] = 0.5  # half of the light 2 samples further in x, 1 in y
-    with caplog.at_level(logging.WARNING, "bayesjoint"):
-        psf = PSF(array, oversampling=2)
+    psf = PSF(array, oversampling=2)
     assert psf.centroid == pytest.approx((0.5, 0.25))
-    assert "centroid" in caplog.text
     np.testing.assert_array_equal(psf.array, array)
-    caplog.clear()
-    PSF.gaussian(3.0)
-    assert not caplog.records
+
+
+SHIFTS = [((0.0, 0.0), 0.0, None), ((0.3, -0.2), 0.0, "(+0.30, -0.20)"), ((-7.0, 5.4), 0.0, "(-7.00, +5.40)")]
+# light in a far corner, as the noise of a PSF made from few stars, moves the centroid and no star
+SHIFTS += [((0.0, 0.0), 0.01, None), ((0.0, 0.25), 0.01, "(+0.00, +0.25)"), ((0.0, -0.25), 0.01, "(+0.00, -0.25)")]
+
+
+@pytest.mark.parametrize(("sampling", "size"), [(1, 41), (1, 40), (2.5, 101), ((3, 2), 120), (1 / 1.0933, 39)])
+@pytest.mark.parametrize(("shift", "corner", "word"), SHIFTS)
+def test_where_it_moves_a_star_is_said(shift, corner, word, sampling, size, caplog):
+    sy, sx = np.broadcast_to(sampling, 2)
+    seen, drawn = galsim.Convolve(galsim.Moffat(3, fwhm=3.0).shear(g1=0.1), galsim.Pixel(1.0)), galsim.ImageD(size, size)
+    seen.shift(*shift).drawImage(drawn, wcs=galsim.JacobianWCS(1 / sx, 0, 0, 1 / sy), method="no_pixel")
+    array = drawn.array
+    array[-3:, -3:] += corner * array.sum() / 9
+    with caplog.at_level(logging.WARNING, "bayesjoint"):
+        psf = PSF(array, oversampling=sampling)
+    assert (np.hypot(*(c - s for c, s in zip(psf.centroid, shift, strict=True))) > 0.1) == (corner > 0)
+    texts = [r.getMessage() for r in caplog.records]
+    assert len(texts) == (word is not None)
+    assert word is None or f"centroid lies {word} px" in texts[0]
 
 
 def test_sum():
@@ -89,6 +105,14 @@ def test_sum():
     assert kept.array.sum() == pytest.approx(0.9)
     assert array[0, 0] == 0.1
     assert not kept.array.flags.writeable
+
+
+@pytest.mark.parametrize(("total", "normalize", "count"), [(12507, False, 1), (0.1, False, 1), (0.9, False, 0), (1.0, False, 0), (12507, True, 0)])
+def test_a_sum_that_is_no_share_of_light_is_said_where_it_is_kept(total, normalize, count, caplog):
+    array = PSF.gaussian(4.0).array * total
+    with caplog.at_level(logging.WARNING, "bayesjoint"):
+        PSF(array, normalize=normalize)
+    assert [f"sum is {total:.4g}" in r.getMessage() for r in caplog.records] == [True] * count
 
 
 @pytest.mark.parametrize("dtype", [">f4", "<f8", "int16", ">i4"])

@@ -282,10 +282,35 @@ def test_psfex_with_nan_names_components_and_ccd(tmp_path):
         ({"POLSCAL1": 0.0}, "POLSCAL1"),
         ({"POLDEG1": 4}, "15 terms"),
         ({"PSFAXIS3": 2}, "component"),
+        ({"POLDEG1": 0}, "1 component.*got 3"),
+        ({"POLNGRP": 0}, "1 component.*got 3"),
+        ({"POLNAXIS": 0}, "1 component.*got 3"),
     ],
 )
 def test_psfex_that_makes_no_sense_is_refused(cards, word):
     refused(psfex(components(3), 1, **cards), word)
+
+
+@pytest.mark.parametrize("absent", [("POLNGRP",), ("POLNAXIS",), ("POLNGRP", "POLNAXIS")])
+def test_psfex_varies_where_only_its_number_of_axes_is_not_stated(absent):
+    hdu = psfex(components(3), 1)
+    wanted = quiet(hdu)[0].at(30, 210).array
+    for card in absent:
+        del hdu.header[card]
+    assert np.array_equal(quiet(hdu)[0].at(30, 210).array, wanted)
+    double = psfex(components(3), 1, POLNAME1="X_IMAGE_DBL", POLNAME2="Y_IMAGE_DBL")
+    assert np.array_equal(quiet(double)[0].at(30, 210).array, wanted)
+
+
+def test_psfex_of_several_rows_asks_which():
+    hdu, cube = psfex(components(3), 1), components(3)
+    cubes = np.stack([cube, cube[[0, 2, 1]]])
+    column = fits.Column("PSF_MASK", f"{cubes[0].size}E", dim="(21,21,3)", array=cubes)
+    both = fits.BinTableHDU.from_columns([column], hdu.header, name="PSF_DATA")
+    refused(both, "2 CCDs", "Give one of: 1, 2")
+    for chip, one in ((1, cubes[0]), ("2", cubes[1])):
+        wanted = quiet(psfex(one, 1))[0].at(30, 210).array
+        assert np.array_equal(quiet(both, chip=chip)[0].at(30, 210).array, wanted)
 
 
 def test_psfex_of_few_stars_is_said():
@@ -448,7 +473,8 @@ def test_photutils_image_psf(origin, said):
 
     data = moffat(41, 0.25)[:, :40] * 8
     model = ImagePSF(data, origin=origin, oversampling=(2, 4))
-    psf, text = quiet(model, normalize=False)
+    psf, decisions = inspect(model, normalize=False)
+    text = "; ".join(d.text for d in decisions)
     assert not psf.varies and psf.sampling == (2.0, 4.0)
     wanted = samples(model, (0.0, 0.0), psf.shape, (2, 4))
     assert np.abs(psf.array - wanted).max() < 1e-10, "the origin is the middle"
@@ -485,6 +511,9 @@ def test_psfield_asks_for_the_band(surveys):
     for other in (quiet(f"{path}[3]")[0], quiet(path, band="SDSS_r")[0]):
         assert np.array_equal(other.at(5, 6).array, third.at(5, 6).array)
     refused(f"{path}[6]", "must hold", "table of columns field")
+    for band in (None, "r", "W1"):
+        assert quiet(f"{path}[3]", band=band)[0].varies
+    warned(f"{path}[3]", "is of band r.*of band g.*name HDU 2", band="g")
     assert np.array_equal(from_hdu(fits.open(path)[3])[0].at(5, 6).array, third.at(5, 6).array)
 
 
@@ -519,11 +548,16 @@ def test_stpsf_reads_the_distorted_array_not_the_first(tmp_path, said):
     assert ideal.array.sum() == pytest.approx(0.998) and "no OVERDIST" in text
     path = tmp_path / "psf.fits"
     stpsf().writeto(path)
-    for tag, total, sampling, response in (
-        ("[OVERSAMP]", 0.998, 4.0, None), ("[DET_SAMP]", 0.9981, 1.0, "native"),
-        ("[DET_DIST]", 0.9983, 1.0, "native"), ("[2]", 0.9982, 4.0, None),
+    for tag, total, sampling, response, better in (
+        ("[OVERSAMP]", 0.998, 4.0, None, "OVERDIST"), ("[0]", 0.998, 4.0, None, "OVERDIST"),
+        ("[DET_SAMP]", 0.9981, 1.0, "native", "DET_DIST"),
+        ("[DET_DIST]", 0.9983, 1.0, "native", None), ("[2]", 0.9982, 4.0, None, None),
     ):  # fmt: skip
-        psf, _ = quiet(f"{path}{tag}", normalize=False, pixel_scale=0.031)
+        options = {"normalize": False, "pixel_scale": 0.031}
+        if better is None:
+            psf, _ = quiet(f"{path}{tag}", **options)
+        else:
+            psf = warned(f"{path}{tag}", f"without distortion.*{better} has", **options)
         assert psf.array.sum() == pytest.approx(total) and psf.sampling == (sampling, sampling)
         assert psf.pixel_response == response
     assert not said()
@@ -579,6 +613,18 @@ def wcs(x, y=None):
     return {**CD, "CD1_1": -x / 3600, "CD2_2": (y or x) / 3600}
 
 
+FACTORS = (
+    "OVERSAMP", "OVERSAM", "OVERSMP", "OVRSAMP", "OVSAMP", "OSAMP", "SUBSAMP", "PSFOVER",
+    "HIERARCH OVERSAMPLE", "HIERARCH OVERSAMPLING", "HIERARCH PSF OVERSAMP",
+)  # fmt: skip
+SCALES = (
+    "PIXELSCL", "PIXSCALE", "PIXSCAL1", "PIXSCAL", "PIXSCL", "PXSCALE", "PSCALE", "PSFSCALE",
+    "SECPIX", "SECPIX1", "GS_SCALE", "HIERARCH PIXELSCALE", "HIERARCH PIXEL_SCALE",
+)  # fmt: skip
+UNSURE = ("SAMPLING", "SAMPLE", "PSFSAMP", "PIXSIZE", "PIXELSZ", "SCALE", "HIERARCH OVERSAMPLED_BY")
+LINEAR = {"CTYPE1": "LINEAR", "CTYPE2": "LINEAR", "CD1_1": 0.05, "CD2_2": 0.05}
+
+
 @pytest.mark.parametrize(
     ("cards", "sampling", "warning"),
     [
@@ -606,9 +652,21 @@ def wcs(x, y=None):
         ({"OVERSAMP": 4, **wcs(0.1)}, (4, 4), "OVERSAMP = 4.*copy"),
         ({"CDELT1": -0.05 / 3600, "CDELT2": 0.05 / 3600}, (2, 2), None),
         ({"CDELT1": 1.0, "CDELT2": 1.0}, (1, 1), None),
-        ({"CTYPE1": "LINEAR", "CTYPE2": "LINEAR", "CD1_1": 0.5, "CD2_2": 0.5}, (1, 1), None),
-        (wcs(3600.0), (1, 1), "ignored"),
-        ({"OVERSAMP": 4, **wcs(3600.0)}, (4, 4), "ignored"),
+        ({**LINEAR, "CD1_1": 0.5, "CD2_2": 0.5}, (1, 1), "CD1_1 = 0.5"),
+        (wcs(3600.0), (1, 1), None),  # GAMA's PSFs have such
+        ({"OVERSAMP": 4, **wcs(3600.0)}, (4, 4), None),
+        *(({card: 4}, (4, 4), None) for card in FACTORS),
+        *(({card: 0.025}, (4, 4), None) for card in SCALES),
+        ({"PIXSCAL1": "0.05"}, (2, 2), None),
+        ({"PIXSCAL1": 15.0}, (1, 1), None),  # microns
+        *(({card: 4}, (1, 1), f"{card.split()[-1]} = 4") for card in UNSURE),
+        ({"NSAMP": 15, "SCALE": 1.0, "BSCALE": 2.0, "POLSCAL1": 300.0}, (1, 1), None),
+        ({"OVERSAMP": 4, "SCALE": 0.5}, (4, 4), None),
+        ({"CDELT1": 0.05, "CDELT2": 0.05}, (2, 2), "no unit"),
+        ({"CDELT1": 0.05, "CDELT2": 0.05, "CUNIT1": "arcsec", "CUNIT2": "arcsec"}, (2, 2), None),
+        ({**LINEAR, "CUNIT1": "arcsec", "CUNIT2": "arcsec"}, (2, 2), None),
+        ({**LINEAR, "GS_WCS": "PixelScale", "GS_SCALE": 0.05}, (2, 2), None),
+        ({**LINEAR, "GS_WCS": "JacobianWCS", "CD2_2": 0.025}, (4, 2), None),
     ],
 )
 def test_sampling_is_what_the_cards_say(cards, sampling, warning, said):
@@ -622,10 +680,34 @@ def test_sampling_is_what_the_cards_say(cards, sampling, warning, said):
 
 
 def test_a_scale_without_that_of_the_image():
-    psf, text = quiet(image(moffat(), **wcs(0.06)))
-    assert psf.sampling == (1, 1) and "pixel_scale=" in text
+    assert warned(image(moffat(), **wcs(0.06)), "pixel_scale=").sampling == (1, 1)
     warned(image(moffat(), PIXELSCL=0.0078), "PIXELSCL.*pixel_scale=")
     assert quiet(image(moffat(), PIXELSCL=0.0078, OVERSAMP=4))[0].sampling == (4, 4)
+
+
+def test_a_wide_psf_of_which_nobody_says_how_it_is_sampled(tmp_path, surveys):
+    wide = moffat(81, 0.25)
+    warned(image(wide), "FWHM is 14.0 samples.*oversampling=", pixel_scale=0.1)
+    refused(image(wide, SCALE=0.025), "SCALE = 0.025", "oversampling=", pixel_scale=0.1)
+    for sure in ({"OVERSAMP": 4}, {"OVERSAMP": 1}, {"PIXSCALE": 0.025}, wcs(0.025), wcs(0.1)):
+        assert quiet(image(wide, **sure), pixel_scale=0.1)[0].shape == (81, 81)
+    for factor in (1, 4):
+        quiet(image(wide, SCALE=0.025), pixel_scale=0.1, oversampling=factor)
+    path = surveys / "nircam_difference" / "f200w_psf_4x.fits"  # says it in its name alone
+    assert any("FWHM is 9." in d.text for d in inspect(path)[1] if d.warning)
+
+
+@pytest.mark.parametrize("cards", [{"OVERSAMP": 4}, {"PIXELSCL": 0.025}, {"PIXRESP": "OPTICAL"}])
+def test_an_empty_primary_says_it_for_the_image_in_the_extension(cards, tmp_path):
+    header = fits.PrimaryHDU(None, fits.Header(cards))
+    psf, _ = quiet(written(tmp_path / "a.fits", header, image(moffat(), "P")), pixel_scale=0.1)
+    assert psf.sampling == ((1, 1) if "PIXRESP" in cards else (4, 4))
+    assert psf.pixel_response == (None if "PIXRESP" in cards else "native")
+    own = image(moffat(), "P", OVERSAMP=2)
+    assert quiet(written(tmp_path / "b.fits", header, own), pixel_scale=0.1)[0].sampling == (2, 2)
+    full = fits.PrimaryHDU(moffat(9), header.header)  # that of another image
+    path = written(tmp_path / "c.fits", full, image(moffat(), "PSF"))
+    assert quiet(path, pixel_scale=0.1)[0].sampling == (1, 1)
 
 
 def test_units_and_what_is_given_win():
@@ -669,7 +751,10 @@ def test_pixel_response_and_sum_of_a_plain_image():
         assert psf.pixel_response == response and "PIXRESP" in text
     psf, text = quiet(image(0.9 * moffat(), PSFNORM=False))
     assert psf.array.sum() == pytest.approx(0.9) and psf.pixel_response == "native"
-    assert "as usual" in text
+    assert "as usual" in text and "sum" not in text
+    for total, word in ((0.9, "sum, 0.9 .normalize=False"), (12507, "their sum, 12507$")):
+        text = quiet(image(total * moffat()))[1].split("; ")[0]
+        assert re.search(word, text), text
     assert quiet(image(0.9 * moffat()))[0].array.sum() == pytest.approx(1)
     assert quiet(image(0.9 * moffat()), normalize=False)[0].array.sum() == pytest.approx(0.9)
 
@@ -703,6 +788,42 @@ def test_plain_files(tmp_path, said):
     refused(psf, "made already", oversampling=2)
 
 
+def test_what_is_suspect_is_a_decision_and_not_logged(tmp_path, said):
+    off = np.pad(moffat(), ((0, 1), (0, 0)))
+    low = moffat() - 3e-4
+    for array, word in ((off, "centroid lies .+0.00, -0.50"), (low, "negative values, 1.? %")):
+        path = written(tmp_path / "psf.fits", fits.PrimaryHDU(array))
+        for source in (path, array, to_hdu(bj.PSF.silent(array))):
+            warned(source, word)
+    assert not said()
+    bj.PSF.read(path)
+    assert len(said()) == 1 and said()[0].startswith("'psf.fits': The PSF has negative values")
+
+
+def test_arrays_of_astropy():
+    from astropy.nddata import CCDData
+
+    p = moffat()
+    ccd = CCDData(p, unit="adu", meta=fits.Header({"OVERSAMP": 4}))
+    assert quiet(ccd)[0].sampling == (4, 4) and quiet(NDData(p))[0].sampling == (1, 1)
+    assert quiet(NDData(p), oversampling=2, pixel_response=None)[0].pixel_response is None
+    refused(NDData(p, mask=p > 0.5 * p.max()), "masked, NaN or infinite")
+    refused(np.ma.masked_less(p, 1e-4), "masked, NaN or infinite")
+    refused(Table({"a": [1]}), "astropy's Table", "as an array")
+
+
+def test_objects_of_others_are_read_and_not_taken_for_arrays():
+    from photutils.psf import ImagePSF, MoffatPSF
+
+    model = ImagePSF(moffat())
+    place = {"sigma": 1.0, "pixel_scale": 0.2}
+    for make in (bj.PSF, lambda p: bj.Image(np.zeros((9, 9)), psf=p, **place)):
+        for thing in (model, "psf.fits", object(), [[1.0], [1.0, 2.0]]):
+            with pytest.raises(ValueError, match=r"must be an array of real numbers.*PSF\.read"):
+                make(thing)
+    refused(MoffatPSF(), "photutils's MoffatPSF", "values on a grid")
+
+
 def test_the_image_named_psf_is_taken_of_several(tmp_path):
     sky = np.ones((8, 9))
     path = written(
@@ -725,7 +846,7 @@ def test_the_image_named_psf_is_taken_of_several(tmp_path):
 
 
 def test_what_a_file_is_not(tmp_path, surveys):
-    cube = written(tmp_path / "cube.fits", fits.PrimaryHDU(np.ones((3, 9, 9))))
+    cube = written(tmp_path / "cube.fits", fits.PrimaryHDU(np.stack([moffat(9)] * 3)))
     refused(cube, "cube", "NAXIS3")
     assert quiet(f"{cube}[0][*,*,2]")[0].shape == (9, 9)
     table = surveys / "psfex" / "tractor-1816p325-sub.fits"
@@ -735,6 +856,7 @@ def test_what_a_file_is_not(tmp_path, surveys):
     refused(written(tmp_path / "calexp.fits", archive), "afw", "calexp.fits")
     refused(3.0, "float")
     refused(None, "NoneType")
+    assert "photutils" not in refused(table, "SDSS psField").split("kinds:")[1]
     refused(image(np.full((5, 5), np.nan)), "NaN")
     refused(image(np.zeros((5, 5))), "positive sum")
     with pytest.raises(TypeError):
@@ -808,6 +930,38 @@ def test_galsim_profile_normalized_and_sampled_as_asked(said):
     refused(galsim.Gaussian(fwhm=0.6), "pixel_scale")
     refused(galsim.DeltaFunction(), "DeltaFunction", pixel_scale=0.2)
     refused(galsim.Gaussian(fwhm=0.6), "one number", pixel_scale=0.2, oversampling=(2, 3))
+
+
+def test_a_pixel_in_a_galsim_convolution_is_the_detectors():
+    galsim = pytest.importorskip("galsim")
+    seen = galsim.Moffat(3, fwhm=0.7)
+    for profile, response in (
+        (galsim.Convolve(seen, galsim.Pixel(0.2)), "native"),
+        (3.3 * galsim.Convolve(seen, galsim.Pixel(0.2)), "native"),
+        (galsim.Convolve(seen, galsim.Pixel(0.1)), None),  # of something else
+        (galsim.Convolve(seen, galsim.Gaussian(fwhm=0.2)), None),
+        (seen, None),
+    ):
+        psf, text = quiet(profile, pixel_scale=0.2)
+        assert psf.pixel_response == response
+        assert ("pixel response native" if response else "no pixel response") in text
+    given, _ = quiet(galsim.Convolve(seen, galsim.Pixel(0.2)), pixel_scale=0.2, pixel_response=None)
+    assert given.pixel_response is None
+
+
+def test_galsim_images_and_the_files_that_it_writes(tmp_path):
+    galsim = pytest.importorskip("galsim")
+    p = moffat(41, 0.25)
+    fine = galsim.Image(p, scale=0.05)
+    pair = galsim.Image(p, wcs=galsim.JacobianWCS(0.05, 0, 0, 0.1))
+    fine.write(str(tmp_path / "fine.fits"))
+    pair.write(str(tmp_path / "pair.fits"))
+    for source, sampling in (
+        (fine, (4, 4)), (tmp_path / "fine.fits", (4, 4)), (tmp_path / "pair.fits", (2, 4)),
+    ):  # fmt: skip
+        psf, _ = quiet(source, pixel_scale=0.2)
+        assert psf.sampling == pytest.approx(sampling) and psf.pixel_response == "native"
+        assert np.allclose(psf.array, p / p.sum(), atol=1e-8)
 
 
 def test_galsim_interpolated_image_says_that_the_pixel_may_be_in_it(said):

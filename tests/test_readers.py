@@ -74,6 +74,8 @@ def afw_mask(**more):
 
 GAP = np.zeros((N, N), bool)
 GAP[:, :12] = True
+COLUMN = np.zeros((N, N), bool)
+COLUMN[:, 20] = True
 PAIR = np.zeros((N, N), bool)
 PAIR[3, 3] = PAIR[5, 5] = True
 ASINH = {"BSOFTEN": 0.05, "BOFFSET": 0.1}
@@ -153,6 +155,34 @@ RIGHT = {
     "rms of 1e30": (lambda: [image(), plane(np.where(GAP, 1e30, NOISE), "RMS")], {}, (NOISE, None, None, GAP)),
     "weight 0": (lambda: [image(), plane(np.where(GAP, 0, NOISE**-2), "IVAR")], {}, (NOISE, None, None, GAP)),
     "NaN": (lambda: [image(np.where(GAP, np.nan, D)), level(NOISE, "ERR")], {}, (NOISE, None, None, GAP)),
+    "detectors by number": (
+        lambda: [primary(MAGZERO=25.0, FILTER="V"), sci("SCI1"), level(NOISE, "ERR1"), plane(bits(b0=([3, 5], [3, 5])), "DQ1")],
+        {}, (NOISE, 25.0, "V", PAIR)),
+    "all images, then all noise": (
+        lambda: [primary(), sci(pixels=9 * D), sci(FILTER="V"), level(9 * NOISE, "ERR"), level(NOISE, "ERR")], {"_": "[2]"}, (NOISE, None, "V", PAIR & False)),
+    "Euclid VIS, a name with blanks": (
+        lambda: [primary(TELESCOP="EUCLID", INSTRUME="VIS", FILTER="VIS"), *(p for k in (1, 2) for p in (
+            sci(f"CCDID 1-{k}.SCI", MAGZERO=24.6), level(k * NOISE, f"CCDID 1-{k}.RMS"), plane(bits(b0=([3, 5], [3, 5])), f"CCDID 1-{k}.FLG")))],
+        {"_": "[CCDID 1-1.SCI]"}, (NOISE, 24.6, "VIS", PAIR)),
+    "INVERSE VARIANCE": (lambda: [image(), level(NOISE**-2, "INVERSE VARIANCE")], {}, (NOISE, None, None, PAIR & False)),
+    "WEIGHT_IMAGE beside FLUX": (lambda: [primary(), sci("FLUX"), level(NOISE**-2, "WEIGHT_IMAGE"), level(1e-9, "VAR_POISSON")], {}, (NOISE, None, None, PAIR & False)),
+    "CCDData under names of the user's own": (
+        lambda: [image(), level(NOISE**2, "NOISEMAP", {"UTYPE": "VarianceUncertainty"})], {}, (NOISE, None, None, PAIR & False)),
+    "a variance in another unit": (
+        lambda: [image(BUNIT="uJy", FILTER="V"), level(1e6 * NOISE**2, "VAR", {"BUNIT": "nJy2"})], {}, (NOISE, 23.9, "V", PAIR & False)),
+    "a variance with the unit of the image": (
+        lambda: [image(BUNIT="uJy", FILTER="V"), level(NOISE**2, "VAR", {"BUNIT": "uJy"})], {}, (NOISE, 23.9, "V", PAIR & False)),
+    "planes whose bits are text": (
+        lambda: [image(), level(NOISE, "ERR"), plane(afw_mask()[0].astype("i4"), "MASK", {k: str(v) for k, v in afw_mask()[1].items()})], {}, (NOISE, None, None, PAIR)),
+    "bit 63": (lambda: [image(), level(NOISE, "ERR"), plane(np.where(PAIR, -(2**63), np.where(GALAXY, 32, 0)), "MASK", {"MP_BAD": 63, "HIERARCH MP_DETECTED": 5})],
+               {}, (NOISE, None, None, PAIR)),
+    "asinh by cards of the primary": (lambda: [primary(**ASINH), sci(pixels=asinh(D)), level(NOISE, "ERR")], {}, (NOISE, None, None, PAIR & False)),
+    "sentinels of single pixels": (lambda: [image(np.where(PAIR, -9999, D).astype("f4"))], {"sigma": NOISE}, (NOISE, None, None, PAIR)),
+    "1e30 in single pixels": (lambda: [image(np.where(PAIR, 1e30, D).astype("f4"))], {"variance": "estimate"}, (NOISE, None, None, PAIR)),
+    "a column of 0": (lambda: [image(np.where(COLUMN, 0, D).astype("f4"))], {"sigma": NOISE}, (NOISE, None, None, COLUMN)),
+    "negative sigma where noise is given": (lambda: [image(), plane(np.where(GAP, -1, NOISE), "ERR")], {"sigma": NOISE}, (NOISE, None, None, GAP)),
+    "a primary image that has a name": (lambda: [fits.PrimaryHDU(D, header(EXTNAME="CHIP01")), level(NOISE, "ERR")], {}, (NOISE, None, None, PAIR & False)),
+    "cards without a value": (lambda: [image(**dict.fromkeys(("RADESYS", "EQUINOX", "MAGZERO", "BUNIT", "TELESCOP"))), level(NOISE, "ERR")], {}, (NOISE, None, None, PAIR & False)),
     "SDSS frame": (
         lambda: [image(BUNIT="nanomaggy", RUN=1000, CAMCOL=1, FILTER="r", TELESCOP="2.5m"), fits.ImageHDU(np.full(N, 0.005, "f4")),
                  fits.BinTableHDU.from_columns([fits.Column("ALLSKY", "16E", dim="(4,4)", array=np.full((1, 4, 4), 64.0)), fits.Column("XINTERP", f"{N}E", array=np.linspace(0, 3, N)[None]),
@@ -254,6 +284,15 @@ REFUSED = {
     "a section off the image": (lambda: [image()], {"_": "[10:900,1:20]", "sigma": 1}, ("section", "smaller")),
     "a section the wrong way round": (lambda: [image()], {"_": "[20:10,1:20]", "sigma": 1}, ("smaller number first",)),
     "no image": (lambda: [primary()], {"sigma": 1}, ("No image",)),
+    "noise alone": (lambda: [primary(), level(1, "ERR")], {"sigma": 1}, ("No image", "ERR", "Name")),
+    "a section of three axes": (lambda: [image()], {"_": "[1:9,1:9,1:9]", "sigma": 1}, ("as many axes",)),
+    "an oversampling of no PSF": (lambda: [image()], {"sigma": 1, "psf_oversampling": 4}, ("psf_oversampling", "Give psf=")),
+    "a card of the WCS that is nan": (lambda: [image(CRPIX1="nan")], {"sigma": 1}, ("CRPIX1", "nan", "wcs=")),
+    "a flux of a count a second": (lambda: [image(BUNIT="electron")], {"sigma": 1, "zeropoint": 1 * u.uJy * u.s / u.electron}, ("exposure time",)),
+    "text as a mask": (lambda: [image()], {"sigma": 1, "mask": np.full((N, N), "F")}, ("mask must be", "True")),
+    "a number as a source's mask": (lambda: [image()], {"sigma": 1, "mask": 3}, ("mask must have the shape",)),
+    "noise of no sign": (lambda: [image()], {"sigma": -1.0}, ("sigma must be positive", "estimate")),
+    "two noises": (lambda: [image()], {"sigma": 1, "ivar": 1}, ("exactly one",)),
 }  # fmt: skip
 
 
@@ -274,13 +313,23 @@ SAID = {
     "weights that are doubtful": (lambda: [primary(), sci(), level((2 * NOISE) ** -2, "WEIGHT")], {}, ("times the scatter", "check")),
     "most of all pixels masked": (lambda: [image(), level(NOISE, "ERR"), plane((~GALAXY).astype("u1"), "MASK")], {}, ("hides", "of the pixels")),
     "a sigma that is a variance": (lambda: [image(1e-3 * D), level((1e-3 * NOISE) ** 2, "ERR")], {}, ("times the scatter", "check")),
+    "two planes of noise that disagree": (lambda: [image(), level(NOISE, "ERR"), level((5 * NOISE) ** 2, "VAR")], {}, ("[VAR] means a sigma 5 times", "sigma=")),
+    "noise in a unit of another kind": (lambda: [image(BUNIT="electron"), level(NOISE, "ERR", {"BUNIT": "adu"})], {}, ("BUNIT of [ERR] is adu", "sigma=")),
+    "two masks": (lambda: [image(), level(NOISE, "ERR"), plane(bits(b0=(3, 3)), "MASK"), plane(bits(b0=(5, 5)), "DQ")], {}, ("[DQ] is not taken", "mask=")),
+    "a mask that is a table": (lambda: [image(), level(NOISE, "ERR"), fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])], name="MASK")], {}, ("[MASK] is not taken",)),
+    "a mask of all images": (lambda: [primary(), sci("SCI_A"), level(NOISE, "ERR_A"), sci("SCI_B"), plane(bits(b0=(3, 3)), "MASK")], {"_": "[SCI_A]"}, ("[MASK] is not taken as the mask of [SCI_A]",)),
+    "a bit without a name": (lambda: [image(), level(NOISE, "ERR"), plane(bits(b0=(3, 3), b4=(5, 5)), "MASK", {"MP_BAD": 0})], {}, ("of [MASK] has no name", "bad_bits=")),
+    "a mask of another field": (lambda: [image(), level(NOISE, "ERR")], {"mask": fits.HDUList([image(bits(), CRVAL1=150.01)])}, ("pixels away by its WCS",)),
+    "a zeropoint that is not inherited": (lambda: [primary(MAGZERO=25.0), sci(INHERIT=False), level(NOISE, "ERR")], {}, ("INHERIT = F", "zeropoint=")),
     "JWST without ERR": (lambda: [primary(TELESCOP="JWST"), sci(), level(900.0, "WHT")], {"variance": "estimate"}, ()),
 }
 
 
 @pytest.mark.parametrize(("hdus", "given", "words"), SAID.values(), ids=SAID)
 def test_what_may_be_wrong_is_said(hdus, given, words, tmp_path, heard):
-    Image.read(written(tmp_path, hdus()), **given)
+    given = dict(given)
+    where = given.pop("_", "")
+    Image.read(f"{written(tmp_path, hdus())}{where}", **given)
     text = " ".join(heard())
     assert all(w in text for w in words), text
 
@@ -366,6 +415,102 @@ def test_counts_of_zero_and_light_without_noise_are_data(tmp_path):
     assert (quiet == 0).sum() > 100 and not Image.read(written(tmp_path, [image(quiet)]), sigma=1.0).mask.any()
 
 
+def spoilt(path, **cards):
+    """The file with the first card of each key holding what is no value."""
+    raw = path.read_bytes()
+    for key, text in cards.items():
+        at = raw.find(key.ljust(8).encode() + b"=")
+        raw = raw[:at] + f"{key:8}= {text} / spoilt".ljust(80).encode() + raw[at + 80 :]
+    path.write_bytes(raw)
+    return path
+
+
+def test_a_value_that_cannot_be_parsed_is_text(tmp_path, heard):
+    hdus = [image(FILTER="i", BUNIT="mJy", SEEING=1.0, MAGZERO=16.4), level(NOISE, "ERR")]
+    im = Image.read(spoilt(written(tmp_path, hdus), FILTER="r band", BUNIT="nJy", SEEING="nan", MAGZERO="nan"))
+    assert (im.band, im.zeropoint) == ("r band", pytest.approx(31.4)) and not heard()
+    assert any("MAGZERO" in d.text and "parsed" in d.text for d in im.decisions)
+    with pytest.raises(ValueError, match="CD1_1 must be a number; got the text 'nan'"):
+        Image.read(spoilt(written(tmp_path, hdus), CD1_1="nan"))
+    with pytest.raises(OSError, match="card BSCALE of its header cannot be parsed"):
+        path = spoilt(written(tmp_path, [image(SEEING=1.0)]), SEEING="nan")
+        path.write_bytes(path.read_bytes().replace(b"SEEING  ", b"BSCALE  "))
+        Image.read(path)
+
+
+def test_cards_that_are_there_twice_are_said(tmp_path, heard):
+    path = written(tmp_path, [image(MAGZERO=25.0, SEEING=1.0), level(NOISE, "ERR")])
+    path.write_bytes(path.read_bytes().replace(b"SEEING  =                  1.0", b"MAGZERO =                 26.0"))
+    assert Image.read(path).zeropoint == 25.0 and "25.0 and with 26.0" in heard()[0]
+
+
+def test_what_a_file_that_is_cut_short_lacks_is_said(tmp_path, heard):
+    raw = written(tmp_path, [image(), level(NOISE, "ERR"), plane(PAIR.astype("u1"), "MASK")]).read_bytes()
+    part = tmp_path / "cut.fits"
+    part.write_bytes(raw[: raw.rfind(b"XTENSION") + 700])
+    assert not Image.read(part).mask.any() and "cut short" in heard()[0]
+    part.write_bytes(raw[: raw.rfind(b"XTENSION", 0, raw.rfind(b"XTENSION")) + 700])
+    with pytest.raises(ValueError, match=r"no noise.*cut short"):
+        Image.read(part)
+
+
+@pytest.mark.parametrize(("rate", "gap"), [(0.02, False), (0.5, False), (2.0, False), (0.0, True), (30.0, True)])
+def test_counts_over_exposure_time_keep_their_zeros(rate, gap, tmp_path):
+    rng = np.random.default_rng(3)
+    counts = np.where(GAP & gap, 0, rng.poisson(rate + LIGHT)).astype(float)
+    if rate:
+        im = Image.read(written(tmp_path, [image(counts / (1500 + 20 * np.sin(X)))]), sigma=0.001)
+        np.testing.assert_array_equal(im.mask, GAP & gap)
+    whole = Image.read(written(tmp_path, [image(counts.astype("i4"))]), sigma=1.0)
+    np.testing.assert_array_equal(whole.mask, GAP & (rate == 30.0))
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for .BLANK")
+def test_blank_in_every_form_and_unscaled_pixels(tmp_path):
+    stored = np.where(GAP, -100, 50 + np.arange(N * N).reshape(N, N) % 90).astype("i2")
+    for zero, scale, blank in ((0.0, 0.5, "-100"), (32768, 1, "-100.0"), (10.0, 0.01, "'-100'"), (0, 1, "-100")):
+        path = written(tmp_path, [fits.PrimaryHDU(stored, header())])
+        raw = path.read_bytes()
+        h = fits.Header.fromstring(raw[:2880].decode())
+        h.update({"BSCALE": scale, "BZERO": zero, "BLANK": -100})
+        path.write_bytes(h.tostring().encode() + raw[2880:])
+        path = spoilt(path, BLANK=blank)
+        for unscaled_ in (False, True):
+            with fits.open(path, do_not_scale_image_data=unscaled_) as hdus:
+                im = Image.read(hdus, sigma=3.0 * scale)
+            np.testing.assert_array_equal(im.mask, GAP)
+            np.testing.assert_allclose(im.data[~GAP], stored[~GAP] * float(scale) + zero, rtol=1e-5)
+
+
+def test_companions_are_of_the_kind_that_they_are_given_as(tmp_path):
+    path = written(tmp_path, [image()])
+    several = written(tmp_path, [primary(), level(NOISE**2, "VAR"), level(NOISE**2, "UNCERT", {"UTYPE": "VarianceUncertainty"})], "several.fits")
+    for given in ({"sigma": f"{several}[VAR]"}, {"sigma": f"{several}[UNCERT]"}, {"mask": f"{several}[VAR]", "sigma": 1}):
+        with pytest.raises(ValueError, match=r"must be a .*; \[(VAR|UNCERT)\] of .* is a variance by its name|mask must be a mask"):
+            Image.read(path, **given)
+    assert Image.read(path, variance=f"{several}[UNCERT]").typical_sigma == pytest.approx(NOISE)
+    with open(several, "rb") as f, pytest.raises(ValueError, match="Name the one"):
+        Image.read(path, variance=f)
+    with fits.open(several) as hdus:
+        assert Image.read(path, variance=fits.HDUList([fits.PrimaryHDU(hdus[1].data)])).typical_sigma == pytest.approx(NOISE)
+    with pytest.raises(OSError, match="variance='measure': There is no file"):
+        Image.read(path, variance="measure")
+
+
+@pytest.mark.parametrize("source", [b"SIMPLE", D, None, 3, fits.PrimaryHDU(D)])
+def test_what_is_no_source_is_refused(source):
+    with pytest.raises(ValueError, match="must be a path, URL, file object or HDUList"):
+        Image.read(source)
+
+
+@pytest.mark.parametrize("mask", [GALAXY, GALAXY * 4, ~GALAXY])
+def test_a_mask_of_the_user_s_own_that_hides_the_galaxy_is_said(mask, heard):
+    ccd = CCDData(D, unit="adu", uncertainty=StdDevUncertainty(np.full((N, N), NOISE)), wcs=WCS(header()), mask=mask)
+    for make in (lambda: Image(D, sigma=NOISE, pixel_scale=0.2, mask=mask), lambda: Image.from_nddata(ccd)):
+        make()
+        assert "hides" in heard()[-1]
+
+
 def test_a_reader_of_the_user_s_own_comes_first(tmp_path):
     class Mine(Reader):
         family = "mine"
@@ -395,6 +540,8 @@ def test_a_reader_of_the_user_s_own_comes_first(tmp_path):
         ("a.fits[IMAGE_R]", "a.fits", ("IMAGE_R", None), None),
         ("a.fits[1][1:20,3:40]", "a.fits", 1, ((1, 20), (3, 40))),
         ("a.fits[1:20,*]", "a.fits", None, ((1, 20), None)),
+        ("a.fits[CCDID 1-1.SCI]", "a.fits", ("CCDID 1-1.SCI", None), None),
+        ("a.fits[ SCI , 2 ]", "a.fits", ("SCI", 2), None),
         ("a.fits[DATA][*,*,7]", "a.fits", ("DATA", None), (None, None, (7, 7))),
         ("http://x.org/a.fits[2]", "http://x.org/a.fits", 2, None),
     ],
@@ -410,12 +557,24 @@ def test_a_file_whose_name_has_brackets_is_itself(tmp_path):
     assert Image.read(f"{path}[0]", sigma=1.0).shape == (N, N)
 
 
-def test_what_lies_beside_an_image_is_named_where_noise_is_missing(tmp_path):
-    path = written(tmp_path, [image()], "f115w.fits")
-    beside = written(tmp_path, [primary(np.full((N, N), NOISE))], "f115w_err.fits")
-    with pytest.raises(ValueError, match="no noise") as e:
-        Image.read(path)
-    assert beside.name in str(e.value)
+@pytest.mark.parametrize(
+    ("name", "beside"),
+    [
+        ("f115w.fits", "f115w_err.fits"),
+        ("x_sci.fits", "x_wht.fits.gz"),
+        ("unwise-w1-img-m.fits", "unwise-w1-invvar-m.fits"),
+        ("c4d_ooi_r.fits.fz", "c4d_oow_r.fits.fz"),
+        ("EUC-BGSUB-MOSAIC.fits", "EUC-RMS-MOSAIC.fits"),
+        ("stk.r.unconv.fits", "stk.r.unconv.wt.fits"),
+    ],
+)
+def test_what_lies_beside_an_image_is_named_where_noise_is_missing(name, beside, tmp_path):
+    path = written(tmp_path, [image()], name)
+    for other in (beside, f"other_{beside}", "catalogue.fits"):
+        written(tmp_path, [primary(np.full((N, N), NOISE))], other)
+    for where in ("", "[0]"):
+        with pytest.raises(ValueError, match=f"no noise.*beside it lies [^,]*{re.escape(beside)}[)]"):
+            Image.read(f"{path}{where}")
 
 
 def test_nddata_units_and_slices():
@@ -470,7 +629,7 @@ def test_a_flux_s_place_in_every_image_of_the_fields_is_as_before(data):
         im = Image.read(path)
         assert im.zeropoint == pytest.approx(h["MAGZERO"]) and im.band == h["BAND"], path
         np.testing.assert_allclose(im.placement.to_icrs(5, 7), WCS(h, naxis=2).all_pix2world(5, 7, 0), atol=1e-8)
-        assert not [d for d in im.decisions if d.warning and "hides" not in d.text], (path, [str(d) for d in im.decisions if d.warning])
+        assert not [d for d in im.decisions if d.warning and d.about != "PSF" and "hides" not in d.text], (path, [str(d) for d in im.decisions if d.warning])
 
 
 def test_folders_of_surveys_are_read_or_refused_in_words(data):

@@ -96,6 +96,37 @@ def test_cells_jump_and_name_what_is_missing():
         psf.at(4, 12)
 
 
+def test_an_image_whose_middle_has_no_psf():
+    """It stands for the image by that of the nearest cell; a source there is refused."""
+    one = samples(200, 200)
+    stamps = np.stack([one, np.full(one.shape, np.nan), 2 * one + one.T])
+    field = CellField(stamps, [(-0.5, 40, -9, 99), (40, 60, -9, 99), (60, 99, -9, 99)])
+    psf = VaryingPSF(field, oversampling=OVERSAMPLING)
+    image = bj.Image(np.zeros((90, 100)), sigma=1.0, psf=psf, pixel_scale=1.0)
+    assert image.psf.fwhm == psf.at(10, 10).fwhm and "FWHM" in repr(image)
+    low, high = image.psf.fwhm_range()
+    assert low <= high and image.psf.shape == one.shape
+    for x, known in ((-30.0, True), (0.0, False)):
+        star = bj.Point("s", x=S(x), y=S(0.0), flux=S(100.0))
+        if known:
+            scene = bj.Scene(star, image)
+            assert np.isfinite(scene.render(scene.start)["image"]).all()
+        else:
+            with pytest.raises(ValueError, match="got none at"):
+                bj.Scene(star, image)
+
+
+@pytest.mark.parametrize(("amplitude", "count"), [(0.0, 0), (1.0, 1)])
+def test_one_moffat_for_a_psf_that_varies_is_said(amplitude, count, caplog):
+    terms = [samples(200, 200), amplitude * (samples(400, 200) - samples(200, 200))]
+    field = PolynomialField(terms, [(0, 0), (1, 0)], (200, 0), (200, 1))
+    psf = VaryingPSF(field, oversampling=OVERSAMPLING).attached((400, 400))
+    with caplog.at_level(logging.WARNING, "bayesjoint"):
+        assert psf.as_moffat().fwhm == pytest.approx(psf.fwhm, rel=5e-3)
+    assert len(caplog.records) == count
+    assert not count or "that varies: its FWHM is" in caplog.text
+
+
 REFUSED = {
     "NaN coefficients": (
         lambda: PolynomialField(np.full((1, 3, 3), np.nan), [(0, 0)]),
@@ -111,6 +142,7 @@ REFUSED = {
     "no grid": (lambda: GridField(np.ones((3, 3, 3)), [(0, 0), (1, 1), (2, 0)]), "all pairs"),
     "bounds of another shape": (lambda: CellField(np.ones((2, 3, 3)), [(0, 1, 0, 1)]), "bounds"),
     "no function": (lambda: FunctionField(3), "callable"),
+    "no pixel as origin": (lambda: field_psf(origin=3), "origin must be a pixel"),
     "no field": (lambda: VaryingPSF(np.ones((3, 3))), "callable"),
     "no light there": (
         lambda: VaryingPSF(FunctionField(lambda x, y: np.zeros((3, 3)))).at(3, 4),

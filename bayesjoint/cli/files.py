@@ -15,14 +15,24 @@ from bayesjoint.log import log
 if TYPE_CHECKING:
     from bayesjoint.images import Image
 
-__all__ = ["absolute", "beta", "labels", "read", "read_one", "translated"]
+__all__ = [
+    "absolute", "beta", "labels", "read", "read_one", "speaking_of_options", "translated",
+]  # fmt: skip
 
 BETA = 2.5
 """Of a Moffat function, where nothing else is said."""
 ARGUMENTS = (
-    (r",? or wcs=(?! or)", ""), (r"variance='estimate'", "--estimate-noise"), (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale=", "--pixel-scale "),
-    (r"\bzeropoint=", "--zeropoint "), (r"\bsigma=", "--sigma "), (r"\bvariance=", "--variance "), (r"\bivar=", "--ivar "),
-    (r"\bmask=None", "--mask none"), (r"\bmask=", "--mask "), (r"\bpsf=None", "--psf none"), (r"\bpsf=", "--psf "), (r"\bbad_bits=?(?!\w)", "--bad-bits "),
+    (r",? or wcs=(?! or)", ""), (r", center= or origin=", ""),
+    (r"variance='estimate'", "--estimate-noise"),
+    (r"or move the image by \.shifted\(dx, dy\)", "or add a Shift to the --scene"),
+    (r"move the image by \.shifted\(dx, dy\)", "add a Shift to the --scene"),
+    (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale\b=?", "--pixel-scale "),
+    (r"\bzeropoint=", "--zeropoint "), (r"\bsigma=", "--sigma "),
+    (r"\bvariance=", "--variance "), (r"\bivar=", "--ivar "),
+    (r"\bmask=None", "--mask none"), (r"\bmask=", "--mask "),
+    (r"; got psf=(None|a \w+)\. Give psf=bj\.PSF\(array, oversampling=\.\.\.\) instead", ". Give --psf PATH"),
+    (r"\bpsf_oversampling\b=?", "--psf-oversampling "), (r"(?<![\w-])oversampling must", "--psf-oversampling must"),
+    (r"\bpsf=None", "--psf none"), (r"\bpsf=", "--psf "), (r"\bbad_bits\b=?", "--bad-bits "),
     (r"\bbands?=", "--bands "), (r"\bname=", "--names "), (r"\bwcs=", "--pixel-scale "),
 )  # fmt: skip
 """Arguments of `bayesjoint.Image.read` that messages speak of, and the command line's options for them."""
@@ -33,6 +43,23 @@ def translated(message: str) -> str:
     for argument, option in ARGUMENTS:
         message = re.sub(argument, option, message)
     return re.sub(r"(--[\w-]+) (?=[\s.,;:)]|$)", r"\1", message)
+
+
+@contextlib.contextmanager
+def speaking_of_options() -> Iterator[None]:
+    """Name arguments as options of the command line in what is raised and logged."""
+
+    def translate(record: logging.LogRecord) -> bool:
+        record.msg, record.args = translated(record.getMessage()), None
+        return True
+
+    log.addFilter(translate)
+    try:
+        yield
+    except ValueError as e:
+        raise ValueError(translated(str(e))) from e
+    finally:
+        log.removeFilter(translate)
 
 
 def read(told: Sequence[Mapping[str, Any]]) -> list[Image]:
@@ -81,7 +108,10 @@ def read_one(one: Mapping[str, Any]) -> Image:
         if slope is None:
             return image
         if image.psf is None:
-            raise ValueError("there is no PSF whose width --psf moffat could take: leave it away, or add an extension PSF.")
+            raise ValueError(
+                "there is no PSF whose width --psf moffat could take. Leave it out, or add an "
+                "extension PSF."
+            )
         return image.replace(psf=image.psf.as_moffat(slope))
 
 
@@ -114,7 +144,10 @@ def beta(psf: str) -> float:
     except ValueError:
         slope = math.nan
     if word != "moffat" or psf == "moffat:" or not 1 < slope < math.inf:
-        raise ValueError(f"--psf is to be file, none, moffat or moffat:BETA with BETA above 1, and {psf!r} came.")
+        raise ValueError(
+            "--psf must be file, none, moffat, moffat:BETA with BETA above 1, or the path of a file; "
+            f"got {psf!r}. Give one of these."
+        )
     return slope
 
 
@@ -133,13 +166,12 @@ def absolute(told: Sequence[Mapping[str, Any]], folder: pathlib.Path | None = No
 @contextlib.contextmanager
 def _named(file: str, deaf: bool) -> Iterator[None]:
     """Begin what is logged with the file's name; what is said of a PSF that is replaced is left away where `deaf`."""
-    from bayesjoint.images.files import Address, stem_of
-
-    own = re.compile(rf"^{re.escape(stem_of(Address.of(file).file))}[^\s:]*: ")  # the image's name, which the file's own goes before
 
     def name(record: logging.LogRecord) -> bool:
         said = record.getMessage()
-        record.msg, record.args = f"{file}: {translated(own.sub('', said))}", None
+        if isinstance(record.args, tuple) and str(record.msg).startswith("%s: "):  # the image's own name
+            said = said.removeprefix(f"{record.args[0]}: ")
+        record.msg, record.args = f"{file}: {translated(said)}", None
         return not (deaf and "The PSF" in said)
 
     log.addFilter(name)

@@ -9,7 +9,7 @@ from typing import Any
 import shtab
 
 from bayesjoint.cli import options as given
-from bayesjoint.cli.files import read
+from bayesjoint.cli.files import read, speaking_of_options
 from bayesjoint.cli.folder import RUN, claim, document, images_told
 
 __all__ = ["add", "components", "run"]
@@ -84,15 +84,16 @@ def run(options: argparse.Namespace) -> int:
         start = _values(options.scene)
         told = told or _beside(options)
     elif not told:
-        raise ValueError("There is nothing to fit: name the FITS files, or a --scene with a run.yaml beside it.")
+        raise ValueError("There is nothing to fit. Name the FITS files, or give a --scene with a run.yaml beside it.")
     claim(options.out, options.overwrite)
     parts = None if options.scene is not None else components(options.model or "sersic+sky")
-    images = read(told)
-    from bayesjoint.cli.running import run
-    from bayesjoint.scene import Scene
+    with speaking_of_options():
+        images = read(told)
+        from bayesjoint.cli.running import run
+        from bayesjoint.scene import Scene
 
-    scene = Scene(parts, images) if parts is not None else Scene.load(options.scene, images)
-    return run(scene, told, options, start=start)
+        scene = Scene(parts, images) if parts is not None else Scene.load(options.scene, images)
+        return run(scene, told, options, start=start)
 
 
 def components(model: str) -> list[Any]:
@@ -114,7 +115,10 @@ def components(model: str) -> list[Any]:
         or kinds.count("point") > 1
         or ("sky" in kinds) + ("plane" in kinds) > 1
     ):
-        raise ValueError(f"The model is to be made of sersic (once or twice), point, and sky or plane, joined by '+', and {model!r} came.")
+        raise ValueError(
+            "--model must be made of sersic (once or twice), point, and sky or plane, joined by '+'; "
+            f"got {model!r}. Give for example sersic+point+sky."
+        )
     made: list[Any] = []
     if kinds.count("sersic") == 2:
         bulge = Sersic("bulge", n=start(3.0))
@@ -131,10 +135,12 @@ def components(model: str) -> list[Any]:
 def _values(scene: pathlib.Path) -> dict[str, float] | None:
     """Where a scene's file says to begin."""
     if not scene.is_file():
-        raise ValueError(f"There is no file {str(scene)!r} to load a scene from.")
+        raise ValueError(f"There is no file {str(scene)!r} to load a scene from. Give another --scene.")
     values = document(scene).get("values")
     if values is not None and not isinstance(values, dict):
-        raise ValueError(f"{scene}: 'values' is to be a mapping from parameters to numbers.")
+        raise ValueError(
+            f"{scene}: 'values' must be a mapping from parameters to numbers. Correct it, or leave it out."
+        )
     return values or None
 
 
@@ -142,10 +148,10 @@ def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The images that a run.yaml beside the scene names."""
     made = options.scene.parent / RUN
     if not made.is_file():
-        raise ValueError(f"There are no images to fit: name the FITS files, as there is no {RUN} beside {options.scene} that does.")
+        raise ValueError(f"There are no images to fit: there is no {RUN} beside {options.scene} that names them. Name the FITS files.")
     given_ = {"--estimate-noise": options.estimate_noise}
     given_ |= {f"--{k.replace('_', '-')}": getattr(options, k) is not None for k in ("bands", "names", "zeropoint", "pixel_scale", "bad_bits", *given.COMPANIONS)}
     if any(given_.values()):
         said = " and ".join(k for k, there in given_.items() if there)
-        raise ValueError(f"{said} would be for files on the command line, and the images come from {made}: name the files, or leave it away.")
+        raise ValueError(f"{said} must come with files on the command line; the images come from {made}. Name the files, or leave it out.")
     return images_told(made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import pathlib
 import re
 from typing import Any
@@ -63,9 +64,9 @@ def check_sampling(options: argparse.Namespace) -> None:
     """
     for name, least in (("draws", 1), ("chains", 1), ("warmup", 0), ("seed", 0)):
         if getattr(options, name) is not None and getattr(options, name) < least:
-            raise ValueError(f"--{name} is to be at least {least}, and {getattr(options, name)} came.")
+            raise ValueError(f"--{name} must be at least {least}; got {getattr(options, name)}. Give a larger number.")
     if options.checkpoint is not None and options.sampler != "nuts":
-        raise ValueError(f"--checkpoint is for --sampler nuts, and {options.sampler} came.")
+        raise ValueError(f"--checkpoint is for --sampler nuts; got {options.sampler}. Leave it out, or sample with nuts.")
 
 
 COMPANIONS = ("sigma", "variance", "ivar", "mask", "psf")
@@ -90,7 +91,7 @@ def files(parser: argparse.ArgumentParser) -> None:
         help="none: ignore the files' PSF; moffat: a Moffat function of the same FWHM in its place, BETA 2.5 unless said (for a PSF with negative wings); "
         f"else a file: {where} (./none is a file)",
     )
-    parser.add_argument("--psf-oversampling", type=float, metavar="N", help="samples a pixel of PSF files that do not say it (any number, 4 or 2.5)")
+    parser.add_argument("--psf-oversampling", type=float, metavar="N", help="samples a pixel of PSFs whose files do not say it (any number, 4 or 2.5)")
     parser.add_argument("--estimate-noise", action="store_true", help="measure the noise from the pixels instead of reading it")
 
 
@@ -116,22 +117,31 @@ def told(options: argparse.Namespace) -> list[dict[str, Any]]:
         if len(values) == 1 and kind is float:
             values *= len(out)
         if len(values) != len(out):
-            raise ValueError(f"{option} is to name one a file, {len(out)} of them joined by commas, and {len(values)} came.")
+            raise ValueError(
+                f"{option} must name one a file, {len(out)} joined by commas; got {len(values)}. Give "
+                "as many as there are files."
+            )
         for one, value in zip(out, values, strict=True):
-            try:
-                one[key] = kind(value)
-            except ValueError:
-                raise ValueError(f"{option} takes numbers, and {value!r} came.") from None
+            one[key] = value if kind is str else _number(option, value)
     for key in COMPANIONS:
         for one, value in zip(out, _shared(key, getattr(options, key), out), strict=True):
             if value is not None and not (key == "psf" and value == "file"):
                 one[key] = _companion(key, value)
-    bits = options.bad_bits
+    samples, bits = options.psf_oversampling, options.bad_bits
+    if samples is not None and not 0 < samples < math.inf:
+        raise ValueError(f"--psf-oversampling must be positive; got {samples:g}. Give samples a pixel.")
+    with_psf = [one for one in out if isinstance(one.get("psf"), str) and not one["psf"].startswith("moffat")]
+    with_psf = with_psf or [one for one in out if "psf" not in one]
+    if samples is not None and not with_psf:
+        raise ValueError("--psf-oversampling must come with a PSF of a file; got --psf none or moffat. Leave one of them out.")
+    chosen = None if bits is None else [b for b in (t.strip() for t in bits.split(",")) if b]
+    if chosen == []:
+        raise ValueError(f"--bad-bits must name planes of masks, or bits from 0; got {bits!r}. Give for example --bad-bits SAT,8.")
     for one in out:
-        if options.psf_oversampling is not None and isinstance(one.get("psf"), str) and not one["psf"].startswith("moffat"):
-            one["psf_oversampling"] = options.psf_oversampling
-        if bits is not None:
-            one["bad_bits"] = [int(b) if b.isdigit() else b for b in (t.strip() for t in bits.split(",")) if b]
+        if samples is not None and one in with_psf:
+            one["psf_oversampling"] = samples
+        if chosen is not None:
+            one["bad_bits"] = [int(b) if b.isdigit() else b for b in chosen]
         if options.estimate_noise:
             one["variance"] = "estimate"
         noises = [f"--{k}" for k in ("sigma", "variance", "ivar") if k in one and one[k] != "estimate"] + ["--estimate-noise"] * options.estimate_noise
@@ -145,7 +155,7 @@ def _shared(key: str, given: list[str] | None, out: list[dict[str, Any]]) -> lis
     option, values = f"--{key}", [v for text in given or () for v in _split(text)]
     if not values:
         return [None] * len(out)
-    pairs = [re.match(r"^([^=\[\]]+)=(.+)$", v, re.S) for v in values]
+    pairs = [None if _is_file(v) else re.match(r"^([^=\[\]]+)=(.+)$", v, re.S) for v in values]
     if all(pairs):
         return _named(option, {m[1]: m[2] for m in pairs if m}, out)
     if any(pairs):
@@ -189,11 +199,24 @@ def _companion(key: str, value: str) -> Any:
     if key in ("sigma", "variance", "ivar"):
         with contextlib.suppress(ValueError):
             return float(value)
-    file = re.sub(r"(\[[^\[\]]*\])+$", "", value)
-    if "://" not in value and not any(pathlib.Path(f).expanduser().is_file() for f in (value, file)):
+    if "://" not in value and not _is_file(value):
         words = {"psf": "file, none, moffat, moffat:BETA or the path of a file", "mask": "none or the path of a file"}
         raise ValueError(f"--{key} must be {words.get(key, 'a number or the path of a file')}; got {value!r}, which is no file. Check the path.")
     return value
+
+
+def _is_file(path: str) -> bool:
+    """Whether a path, which may name an extension, is that of a file."""
+    file = re.sub(r"(\[[^\[\]]*\])+$", "", path)
+    return any(pathlib.Path(f).expanduser().is_file() for f in (path, file))
+
+
+def _number(option: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        number = float(text)
+        if math.isfinite(number):
+            return number
+    raise ValueError(f"{option} must be numbers; got {text!r}. Give one for all files, or one a file joined by commas.")
 
 
 def _split(text: str) -> list[str]:

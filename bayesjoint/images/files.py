@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import os
 import pathlib
 import re
 import warnings
@@ -20,14 +22,16 @@ from astropy.utils.exceptions import AstropyWarning
 from bayesjoint.images.decisions import Decision
 from bayesjoint.images.planes import classify
 
-__all__ = ["Address", "FitsFile", "Plane", "clean", "opened", "stem_of", "tags"]
+__all__ = ["Address", "FitsFile", "Plane", "clean", "opened", "stem_of", "tags", "to_number"]
 
 SUFFIXES = (".fits", ".fit", ".fts")
 PACKED = (".gz", ".fz", ".bz2", ".xz", ".zip", ".z")
 SECTION = re.compile(r"^(\*|-?\d+:-?\d+|\d+)(,(\*|-?\d+:-?\d+|\d+))+$")
 LUPTON = 2.5 / np.log(10)
 """Pogson's ratio: asinh magnitudes of Pan-STARRS' files (Waters et al. 2020, ApJS 251, 4)."""
-STRUCTURAL = {"XTENSION", "SIMPLE", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "END", ""}
+ASINH = ("BSOFTEN", "BOFFSET")
+LONGEST_NAME = 30
+"""Characters of an extension's name from which on a sentence calls it by its number."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +70,15 @@ class Address:
         section: Any = None
         rest, parts = text, []
         while (m := re.match(r"^(.*)\[([^\[\]]*)\]$", rest, re.S)) is not None:
-            rest, part = m[1], m[2].replace(" ", "")
+            rest, part = m[1], m[2].strip()
             parts.insert(0, part)
         for part in parts:
-            if SECTION.match(part) and section is None:
-                section = tuple(_axis(p, text) for p in part.split(","))
+            dense = part.replace(" ", "")
+            if SECTION.match(dense) and section is None:
+                section = tuple(_axis(p, text) for p in dense.split(","))
             elif extension is None and section is None and part:
-                name, _, version = part.partition(",")
-                if version and not version.isdigit():
+                name, comma, version = (t.strip() for t in part.partition(","))
+                if comma and not (name and version.isdigit()):
                     raise ValueError(
                         f"An extension must be named as [NAME], [NAME,VERSION] or [NUMBER]; "
                         f"got [{part}] in {text!r}. Write for example {rest}[SCI,2]."
@@ -108,13 +113,13 @@ def _axis(text: str, path: str) -> tuple[int, int] | None:
 
 @dataclass(eq=False)
 class Plane:
-    """One HDU of a file, its header free of cards that cannot be parsed.
+    """One HDU of a file; in its header, values that cannot be parsed are text.
 
     Attributes
     ----------
     header : `~astropy.io.fits.Header`
     unparsable : list of str
-        Keywords of the cards that were left away.
+        Keywords of the cards whose values are kept as text.
     kind : str
         What its name says it is: "science", "sigma", "variance", "ivar", "weight", "mask", "psf",
         "other", or "" where it says nothing.
@@ -149,7 +154,8 @@ class Plane:
     def tag(self) -> str:
         """How a path names it: [SCI,2], or its number where the name is not unique."""
         same = [p for p in self.file.planes if p.name == self.name]
-        if not self.name or len({p.version for p in same}) < len(same):
+        unique = len({p.version for p in same}) == len(same)
+        if not self.name or len(self.name) > LONGEST_NAME or not unique:
             return f"[{self.index}]"
         return f"[{self.name}]" if len(same) == 1 else f"[{self.name},{self.version}]"
 
@@ -157,20 +163,17 @@ class Plane:
     def shape(self) -> tuple[int, ...]:
         """Shape of the array in the file; () where there is none."""
         h = self.header
-        n = h.get("NAXIS", 0)
-        if not getattr(self.hdu, "is_image", False):
-            return ()
         try:
-            return tuple(int(h[f"NAXIS{k}"]) for k in range(n, 0, -1))
-        except (KeyError, ValueError, TypeError):
+            if not self.hdu.is_image:
+                return ()
+            return tuple(int(h[f"NAXIS{k}"]) for k in range(h.get("NAXIS", 0), 0, -1))
+        except (AttributeError, KeyError, ValueError, TypeError, VerifyError):
             return ()
 
     @property
     def constant(self) -> float | None:
         """Value of all its pixels, where it holds no array but PIXVALUE (STScI)."""
-        value = self.header.get("PIXVALUE")
-        usable = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if usable and not self.shape else None
+        return None if self.shape else to_number(self.header.get("PIXVALUE"))
 
     @property
     def is_image(self) -> bool:
@@ -197,43 +200,64 @@ class Plane:
         ValueError
             For asinh pixels without both of their parameters.
         """
-        h = self.header
-        blank, zero, scale = (h.get(k) for k in ("BLANK", "BZERO", "BSCALE"))
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", AstropyWarning)
                 data = self.hdu.data
-        except (TypeError, ValueError, OSError, VerifyError, IndexError) as e:
+        except Exception as e:  # astropy's errors have many classes, those of compression most
             raise OSError(
-                f"The pixels of HDU {self.tag} cannot be read: is the file cut short? ({_one_line(e)})"
-                " Fetch the file anew."
+                f"The pixels of HDU {self.tag} cannot be read: is the file cut short? ({_one_line(e)}) "
+                "Give a file that is whole."
             ) from e
         if data is None:
             raise ValueError(f"HDU {self.tag} holds no pixels. Name another extension.")
-        a = np.asarray(data)
-        if a.dtype.kind in "iu" and isinstance(blank, int):  # astropy leaves these as numbers
-            value = blank * (scale if scale is not None else 1) + (zero or 0)
-            hit = a == value
-            a = a.astype(float)
-            a[hit] = np.nan
-        if blank is not None and a.dtype.kind == "f" and np.isnan(a).any():
-            count = int(np.isnan(a).sum())
-            self.decisions.append(Decision("mask", f"{count} pixels of {self.tag} are BLANK"))
-        return self._linear(a)
+        return self._linear(self._scaled(np.asarray(data)))
+
+    def _scaled(self, a: np.ndarray) -> np.ndarray:
+        """Pixels that astropy left as integers: BLANK made NaN, BSCALE and BZERO applied.
+
+        It leaves those of unsigned integers without BLANK, and all where the user opened the file
+        with ``do_not_scale_image_data``.
+        """
+        h = self.header
+        stored = {8: "u1", 16: "i2", 32: "i4", 64: "i8"}.get(h.get("BITPIX"))
+        if stored is None:  # floats have NaN, and no BLANK
+            return a
+        scale, zero = (to_number(h.get(k)) for k in ("BSCALE", "BZERO"))
+        scale, zero = 1.0 if scale is None else scale, zero or 0.0
+        unscaled = a.dtype.newbyteorder("=") == np.dtype(stored) and (scale, zero) != (1.0, 0.0)
+        hit = np.isnan(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
+        if "BLANK" in h:
+            blank = to_number(h["BLANK"])
+            if blank is None:
+                text = f"BLANK of {self.tag} must be a whole number; got {h['BLANK']!r}: no pixel"
+                text += " is taken as blank; give mask= where some are"
+                self.decisions.append(Decision("mask", text, warning=True))
+            else:
+                value = blank if unscaled else blank * scale + zero
+                hit |= a == (a.dtype.type(value) if a.dtype.kind == "f" else value)
+        if unscaled:
+            a = a.astype(float) * scale + zero
+        if hit.any():
+            a = np.where(hit, np.nan, a)
+            text = f"{int(hit.sum())} pixels of {self.tag} are BLANK"
+            self.decisions.append(Decision("mask", text))
+        return a
 
     def _linear(self, a: np.ndarray) -> np.ndarray:
-        h = self.header
-        soft, offset = h.get("BSOFTEN"), h.get("BOFFSET")
+        """Asinh-scaled pixels made linear, by cards of their own header or else of the primary's."""
+        own, first = self.header, self.file.primary.header
+        alone = self.kind in ("", "science")
+        h = first if alone and not any(k in own for k in ASINH) else own
+        soft, offset = (h.get(k) for k in ASINH)
         if soft is None and offset is None:
             return a
-        numbers = all(
-            isinstance(v, int | float) and not isinstance(v, bool) for v in (soft, offset)
-        )
-        if not numbers or not soft > 0:
+        soft, offset = to_number(soft), to_number(offset)
+        if soft is None or offset is None or not soft > 0:
             raise ValueError(
                 f"Asinh-scaled pixels (BSOFTEN, BOFFSET) must have both numbers to be made linear; "
-                f"got BSOFTEN {soft!r} and BOFFSET {offset!r}. Add the missing card, or convert the "
-                "pixels to linear fluxes and remove both cards."
+                f"got BSOFTEN {h.get('BSOFTEN')!r} and BOFFSET {h.get('BOFFSET')!r}. Add the missing "
+                "card, or convert the pixels to linear fluxes and remove both cards."
             )
         self.decisions.append(
             Decision("pixels", f"asinh scaling of {self.tag} undone (BSOFTEN {soft:g})")
@@ -308,11 +332,17 @@ class FitsFile:
         What the user wrote; file "" for what has no path.
     named : bool
         Whether there is a path, whose stem may name the image.
+
+    Attributes
+    ----------
+    cut_short : bool
+        Whether extensions seem to be lost at its end.
     """
 
     def __init__(self, hdus: fits.HDUList, address: Address, named: bool = True) -> None:
         self.hdus, self.address = hdus, address
         self.stem = address.stem if named and address.stem else None
+        self.cut_short = False
         self.planes: list[Plane] = []
         for k, hdu in enumerate(hdus):
             header, unparsable = clean(hdu.header)
@@ -389,28 +419,48 @@ def stem_of(path: Any) -> str:
 
 
 def clean(header: fits.Header) -> tuple[fits.Header, list[str]]:
-    """Copy the cards that can be parsed, and name the others."""
-    good, bad = [], []
-    for card in header.cards:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                keyword, value, comment = card.keyword, card.value, card.comment
-        except (VerifyError, ValueError, TypeError):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                bad.append(str(getattr(card, "image", "?"))[:8].strip())
-            continue
-        good.append((keyword, value, comment))
-    out = fits.Header()
-    for keyword, value, comment in good:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                out.append(fits.Card(keyword, value, comment), end=True)
-        except (ValueError, VerifyError):
-            bad.append(keyword)
+    """Copy a header, the values that cannot be parsed (nan, 12,5) as text; name their cards.
+
+    Cards without a value are left out.
+    """
+    out, bad = fits.Header(), []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for card in header.cards:
+            new = copy.copy(card)
+            try:
+                empty = isinstance(new.value, fits.card.Undefined)
+            except (VerifyError, ValueError, TypeError):
+                new, empty = _as_text(card), False
+                bad.append(new.keyword)
+            if empty:
+                continue
+            try:
+                out.append(new, end=True)
+            except (ValueError, VerifyError):
+                bad.append(new.keyword)
     return out, bad
+
+
+def _as_text(card: fits.Card) -> fits.Card:
+    """A card whose value cannot be parsed, its value as text; "?" where it is not even text."""
+    new = copy.copy(card)
+    try:
+        new.verify("silentfix")
+        return fits.Card(new.keyword, str(new.value).strip(), new.comment)
+    except (VerifyError, ValueError, TypeError):
+        return fits.Card(card.keyword, "?")
+
+
+def to_number(value: Any) -> float | None:
+    """A card's value as a finite number, also where it stands there as text; None for the rest."""
+    if isinstance(value, bool | np.bool_) or value is None:
+        return None
+    try:
+        number = float(value.strip().upper().replace("D", "E") if isinstance(value, str) else value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) else None
 
 
 @contextlib.contextmanager
@@ -430,6 +480,11 @@ def opened(source: Any) -> Iterator[FitsFile]:
         yield FitsFile(source, Address(""), named=False)
         return
     readable = hasattr(source, "read")
+    if not readable and not isinstance(source, str | os.PathLike):
+        raise ValueError(
+            "A file must be a path, URL, file object or HDUList; got "
+            f"{type(source).__name__}. Give one of these."
+        )
     if readable:
         name = getattr(source, "name", None)
         address = Address(str(name) if name is not None else "")
@@ -445,25 +500,46 @@ def opened(source: Any) -> Iterator[FitsFile]:
                     f"There is no file {str(path)!r}: {what}. Give the path of a FITS file."
                 )
             if path.stat().st_size == 0:
-                raise OSError(f"{str(path)!r} is empty: it holds no FITS image. Fetch it anew.")
+                raise OSError(f"{str(path)!r} is empty: it holds no FITS image. Give a whole file.")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             hdus = fits.open(target, memmap=False)
             len(hdus)  # all headers, so that what is broken in them is met here
-    except (OSError, VerifyError, ValueError, TypeError, KeyError, IndexError, EOFError) as e:
+    except Exception as e:  # astropy's errors have many classes
         shown = str(source) if not readable else (address.file or "the file")
         raise OSError(
-            f"{shown!r} cannot be read as FITS: {_one_line(e)}. Give a FITS file that is whole."
+            f"{shown!r} cannot be read as FITS: {_cause(target, e)}. Give a FITS file that is whole."
         ) from e
     try:
-        yield FitsFile(hdus, address, named)
+        file = FitsFile(hdus, address, named)
+        file.cut_short = any(_is_cut_short(str(w.message)) for w in caught)
+        yield file
     finally:
         hdus.close(closed=not readable)
 
 
+def _cause(target: Any, error: Exception) -> str:
+    """Why astropy cannot read a file: a card of its first header, or what it says."""
+    bad: list[str] = []
+    if not hasattr(target, "read") and "://" not in str(target):
+        with contextlib.suppress(Exception), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bad = clean(fits.Header.fromfile(target))[1]
+    if bad:
+        return f"card {', '.join(bad)} of its header cannot be parsed"
+    return _one_line(error)
+
+
+def _is_cut_short(text: str) -> bool:
+    """Whether astropy's warning is of HDUs that are lost, rather than of padding at the end."""
+    sizes = re.search(r"actual file length \((\d+)\) is smaller than the expected size \((\d+)\)", text)
+    lost = int(sizes[2]) - int(sizes[1]) if sizes else 0
+    return "Error validating header" in text or lost >= 2880
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200].rstrip(".")
+    return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 
 
 def tags(planes: Sequence[Plane], most: int = 6) -> str:

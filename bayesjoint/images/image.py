@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bayesjoint.images.decisions import Decision
 from bayesjoint.images.frame import Frame, Placement
-from bayesjoint.images.noise import noise_from
+from bayesjoint.images.noise import hidden_bright, noise_from, nothing_left
 from bayesjoint.images.psf import PSF
 from bayesjoint.log import log
 from bayesjoint.units import AB_NJY, convert_array, to_array, to_float, unit_zeropoint, zeropoint_from
@@ -23,7 +23,7 @@ from bayesjoint.units import AB_NJY, convert_array, to_array, to_float, unit_zer
 MOSTLY_MASKED = 0.5
 """Share of the pixels from which on a mask that hides them is named."""
 
-__all__ = ["Image"]
+__all__ = ["Image", "as_mask"]
 
 
 class Image:
@@ -102,6 +102,11 @@ class Image:
     ) -> None:
         given = {k: v for k, v in locals().items() if k not in ("self", "data")}
         self._fill(data, **given)
+        if mask is not None:
+            hidden = as_mask(mask, self.shape)
+            text = hidden_bright(self.data, hidden, self.mask & ~hidden)
+            if text:
+                self.decisions += (Decision("mask", f"{text}; invert it, or leave mask= out", True),)
         for d in self.decisions:
             log.warning("%s: %s", self.name or self.band, d.text)
 
@@ -134,23 +139,22 @@ class Image:
         gain: Any = None,
     ) -> None:
         """Check the arguments and take them on; what they leave in doubt becomes `decisions`."""
+        data, variance, sigma, ivar = (_unmasked(v) for v in (data, variance, sigma, ivar))
         unit = data.unit if isinstance(data, u.Quantity) and data.unit != u.dimensionless_unscaled else None
         variance, sigma, ivar = _in_unit_of(unit, variance=variance, sigma=sigma, ivar=ivar)
         data = _pixels(data)
         bad = ~np.isfinite(data)
         if mask is not None:
-            mask = np.asarray(mask)
-            if mask.shape != data.shape:
-                raise ValueError(f"The mask is to have the shape of the data, {data.shape}, and one of {mask.shape} came.")
-            bad |= mask.astype(bool)
+            mask = as_mask(mask, data.shape)
+            bad |= mask
         noise, note = noise_from(data, bad, variance=variance, sigma=sigma, ivar=ivar)
         unusable = ~bad & ~((noise > 0) & np.isfinite(noise))
         bad |= unusable
         if bad.all():
-            raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked, not finite, or without a usable variance.")
+            raise ValueError(nothing_left(bad.size))
         self.band, self.name = _label(band, "band"), None if name is None else _label(name, "name")
         label, notes = self.name or self.band, []
-        by_mask = 0 if mask is None else int(mask.astype(bool).sum())
+        by_mask = 0 if mask is None else int(mask.sum())
         hidden = int(bad.sum()) - by_mask
         if hidden:
             log.info("%s: %d pixels that are not finite, or have no positive variance, are masked.", label, hidden)
@@ -240,7 +244,7 @@ class Image:
         """
         if isinstance(center, SkyCoord):
             if self.placement.wcs is None:
-                raise ValueError("A cutout about a SkyCoord needs an image with a WCS; give the centre as pixels (x, y) instead.")
+                raise ValueError("A cutout about a SkyCoord needs an image with a WCS. Give the centre as pixels (x, y).")
             center = Frame(center).to_pixel(self.placement, 0.0, 0.0)
         try:
             if u.Quantity(size).unit != u.dimensionless_unscaled:
@@ -299,8 +303,42 @@ class Image:
 def _pixels(data: ArrayLike) -> np.ndarray:
     a = to_array(data, "An image's data")
     if a.ndim != 2 or a.size == 0:
-        raise ValueError(f"An image's data are to be a 2-D array (ny, nx) that is not empty, and one of shape {a.shape} came.")
+        raise ValueError(
+            f"An image's data must be a 2-D array (ny, nx) that is not empty; got shape {a.shape}. "
+            "Give one plane of it."
+        )
     return a
+
+
+def _unmasked(value: Any) -> Any:
+    """Values of astropy's Masked, NaN where they are masked; anything else as it is."""
+    if not hasattr(value, "unmasked"):
+        return value
+    new = np.array(value.unmasked, dtype=float, subok=True)
+    new[value.mask] = np.nan
+    return new
+
+
+def as_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Return what a user gives as a mask as booleans, True where a pixel is ignored.
+
+    Raises
+    ------
+    ValueError
+        For another shape, and what is no array of booleans or numbers.
+    """
+    a = np.asarray(np.ma.filled(mask, 1) if isinstance(mask, np.ma.MaskedArray) else mask)
+    if a.dtype.kind not in "biuf":
+        raise ValueError(
+            f"mask must be an array of booleans or numbers; got {a.dtype if a.ndim else mask!r}. Give "
+            "True where a pixel is ignored."
+        )
+    if a.shape != shape:
+        raise ValueError(
+            f"mask must have the shape of the image, {shape}; got {a.shape}. Give one value a pixel, "
+            "True where it is ignored."
+        )
+    return a.astype(bool)
 
 
 def _in_unit_of(unit: u.UnitBase | None, **noise: Any) -> tuple[Any, ...]:
@@ -322,7 +360,7 @@ def _zeropoint(given: Any, unit: u.UnitBase | None, placement: Placement) -> flo
     own = None if unit is None else unit_zeropoint(unit, pixel_area_sr=area)
     if given is None:
         return own
-    value = zeropoint_from(given, pixel_area=area)
+    value = zeropoint_from(given, pixel_area=area, unit=unit)
     if own is not None and abs(own - value) > 1e-3:
         raise ValueError(
             f"zeropoint must agree with the unit of the data, {unit}, of which one is AB magnitude {own:.3f}; got {value:.3f}. Leave zeropoint out, or give the data without a unit."
@@ -333,5 +371,8 @@ def _zeropoint(given: Any, unit: u.UnitBase | None, placement: Placement) -> flo
 def _label(text: str, what: str) -> str:
     text = str(text).strip()
     if not text or any(c in text for c in "/[]") or not text.isprintable():
-        raise ValueError(f"An image's {what} is to be a short text without '/', '[' or ']', and {text!r} came.")
+        raise ValueError(
+            f"An image's {what} must be a short text without '/', '[' or ']'; got {text!r}. Give "
+            f"another {what}=."
+        )
     return text

@@ -6,68 +6,115 @@ from typing import Any
 
 import numpy as np
 from astropy.stats import mad_std
+from scipy import ndimage
 
 from bayesjoint.units import to_array
 
-__all__ = ["SENTINEL", "estimate_sigma", "noise_from"]
+__all__ = ["BRIGHT_SIGMA", "SENTINEL", "estimate_sigma", "hidden_bright", "noise_from", "nothing_left"]
 
+BRIGHT_SIGMA, BRIGHT_COUNT, BRIGHT_SHARE = 5.0, 20, 0.75
+"""A mask that hides so large a share of so many pixels above so many sigma is named."""
 SENTINEL = 1e9
 """Sigma, in units of the smallest ones, from which on it stands for a pixel without data."""
 
 
-def noise_from(data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma: Any = None, ivar: Any = None) -> tuple[np.ndarray, str]:
-    """Return the variance of each pixel (NaN where it was negative), and a sentence if something was done to it.
+def noise_from(
+    data: np.ndarray, bad: np.ndarray, *, variance: Any = None, sigma: Any = None, ivar: Any = None
+) -> tuple[np.ndarray, str]:
+    """Return the variance of each pixel (NaN where it was negative), and what was done to it.
 
     Raises
     ------
     ValueError
-        Unless exactly one of the three is given, of a shape that fits, and positive somewhere where it is used.
+        Unless exactly one of the three is given, of a shape that fits, and positive somewhere where
+        it is used.
     """
-    given = {k: v for k, v in {"variance": variance, "sigma": sigma, "ivar": ivar}.items() if v is not None}
+    given = {"variance": variance, "sigma": sigma, "ivar": ivar}
+    given = {k: v for k, v in given.items() if v is not None}
     if len(given) != 1:
-        came = "none" if not given else " and ".join(given)
         raise ValueError(
-            f"An image's noise is to be given by exactly one of variance=, sigma= and ivar=, and {came} came: give one (variance='estimate' measures it)."
+            "An image's noise must be given by exactly one of variance=, sigma= and ivar=; "
+            f"{' and '.join(given) or 'none'} came. Give one (variance='estimate' measures it)."
         )
     ((kind, value),) = given.items()
     if isinstance(value, str):
         if kind != "variance" or value != "estimate":
-            raise ValueError(f"{kind} is to be a number or an array, and {value!r} came (only variance='estimate' is a word).")
+            raise ValueError(
+                f"{kind} must be a number or an array; got {value!r}. Give one, or measure the noise "
+                "with variance='estimate'."
+            )
         if bad.all():
-            raise ValueError(f"Nothing is left of the image: all {bad.size} pixels are masked or not finite.")
+            raise ValueError(nothing_left(bad.size))
         s = estimate_sigma(data, ~bad)
-        return (
-            np.full(data.shape, s**2),
-            f"the noise was estimated as sigma = {s:.4g} for every pixel, from second differences of neighbouring pixels; source photon noise is not in it",
-        )
+        text = f"the noise was estimated as sigma = {s:.4g} for every pixel, from second "
+        text += "differences of neighbouring pixels; source photon noise is not in it"
+        return np.full(data.shape, s**2), text
     a = to_array(value, kind)
     if a.ndim and a.shape != data.shape:
-        raise ValueError(f"{kind} is to be one number or have the shape of the data, {data.shape}, and one of shape {a.shape} came.")
+        raise ValueError(
+            f"{kind} must be one number or have the shape of the data, {data.shape}; got shape "
+            f"{a.shape}. Give one value a pixel."
+        )
     a = np.broadcast_to(a, data.shape).copy()
     used = a[~bad]
     note = ""
+    what = "negative" if (used < 0).any() else "NaN" if np.isnan(used).any() else ""
+    if what and not (used > 0).any():
+        raise ValueError(
+            f"{kind} must be positive; it is {what} in all {used.size} unmasked pixels. Give the "
+            "noise of the pixels, or measure it with variance='estimate'."
+        )
     if (used < 0).any():
-        if not (used > 0).any():
-            raise ValueError(
-                f"{kind} is negative in all {int((used < 0).sum())} unmasked pixels where it is to be positive: check that it is the {kind}."
-            )
-        note = f"{kind} is negative in {int((used < 0).sum())} pixels, which are masked: check that it is the {kind}"
+        note = f"{kind} is negative in {int((used < 0).sum())} pixels, which are masked; check that "
+        note += f"it is the {kind}"
         a[a < 0] = np.nan
-    if np.isnan(used).any():
-        if np.isnan(used).all():
-            raise ValueError(f"{kind} is NaN in every unmasked pixel: give the noise, or variance='estimate'.")
-        if value is not None and np.ndim(value) == 0:
-            raise ValueError(f"{kind} is to be a positive number, and NaN came.")
-    if a.ndim and kind != "ivar":  # 1e30 stands for "no data": it would weigh nothing, and spoil every median
+    if kind != "ivar":  # 1e30 stands for "no data": it would weigh nothing, and spoil every median
         positive = a[np.isfinite(a) & (a > 0)]
         if positive.size:
-            a[a > np.percentile(positive, 1) * SENTINEL ** (2 if kind == "variance" else 1)] = np.inf
+            power = 2 if kind == "variance" else 1
+            a[a > np.percentile(positive, 1) * SENTINEL**power] = np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         if kind == "sigma":
             return a**2, note
         if kind == "ivar":
             return np.where(a > 0, 1.0 / a, np.inf), note
         return a, note
+
+
+def hidden_bright(data: np.ndarray, bad: np.ndarray, empty: np.ndarray) -> str:
+    """Say where a mask hides most of what is bright; "" where it does not.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+    bad, empty : ndarray of bool
+        Pixels that the mask hides, and those without data.
+    """
+    ok = ~empty & np.isfinite(data)
+    if not bad.any() or ok.sum() < 100:
+        return ""
+    try:
+        s = estimate_sigma(np.where(ok, data, 0.0).astype(float), ok)
+    except ValueError:
+        return ""
+    smooth = ndimage.uniform_filter(np.where(ok, data - np.median(data[ok]), 0.0), 3)
+    bright = ok & (smooth > BRIGHT_SIGMA * s)
+    count = int(bright.sum())
+    share = float(bad[bright].mean()) if count else 0.0
+    if count < BRIGHT_COUNT or share <= BRIGHT_SHARE:
+        return ""
+    return (
+        f"the mask hides {100 * share:.0f} % of the {count} pixels above {BRIGHT_SIGMA:g} sigma: it "
+        "may mark detected objects, or the pixels to use, rather than bad ones"
+    )
+
+
+def nothing_left(count: int) -> str:
+    """What is said of an image all whose pixels are masked."""
+    return (
+        f"Nothing is left of the image: all {count} pixels are masked, not finite, or without a "
+        "usable variance. Correct mask= or the noise, or give another image."
+    )
 
 
 def estimate_sigma(data: np.ndarray, valid: np.ndarray, lag: int = 2) -> float:
@@ -84,7 +131,10 @@ def estimate_sigma(data: np.ndarray, valid: np.ndarray, lag: int = 2) -> float:
     d = d[np.isfinite(d)]
     s = float(mad_std(d) / np.sqrt(variance)) if d.size > 3 else 0.0
     if not s > 0:
-        raise ValueError("The noise cannot be estimated: neighbouring pixels do not differ, or are too few; give variance=, sigma= or ivar=.")
+        raise ValueError(
+            "The noise cannot be estimated: neighbouring pixels do not differ, or are too few. Give "
+            "variance=, sigma= or ivar=."
+        )
     return s
 
 

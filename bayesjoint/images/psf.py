@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,11 +23,15 @@ NEGATIVE = 0.03
 """Share of a PSF's light that is negative, from which a warning is given."""
 OFF_CENTRE = 0.1
 """Distance of the centroid from the centre, in image pixels, from which a warning is given."""
+SUMS = (0.5, 1.02)
+"""Sums between which a PSF that keeps its own is that of a stamp from which some light is lost."""
 RESPONSES = ("native", "subpixel", None)
 WHOLE = 1e-6
 """Relative departure from a whole number of samples per pixel up to which it is taken as whole."""
 LARGE = 40_000
 """Samples from which a PSF's transfer is found by a Fourier transform, not by sums of products."""
+ALIKE = 1.02
+"""Ratio of the FWHMs over an image up to which a varying PSF is replaced by one without a word."""
 CACHE_BYTES = 2**27
 """PSFs of a varying one that are held, in bytes."""
 
@@ -86,7 +91,32 @@ class PSF:
     ) -> None:
         self._set_options(oversampling, pixel_response, normalize)
         self._set_array(array, "A PSF")
-        self._warn()
+        for text in self.warnings():
+            log.warning("%s", text)
+
+    @classmethod
+    def silent(
+        cls,
+        array: ArrayLike,
+        *,
+        oversampling: float | Sequence[float] = 1,
+        pixel_response: str | None = "native",
+        normalize: bool = True,
+        what: str = "A PSF",
+    ) -> PSF:
+        """Make a PSF without logging its `warnings`: for readers, which have decisions of them.
+
+        Parameters
+        ----------
+        array, oversampling, pixel_response, normalize
+            As for `PSF`.
+        what : str
+            What it is, for an error's sentence.
+        """
+        new = PSF.__new__(PSF)
+        new._set_options(oversampling, pixel_response, normalize)
+        new._set_array(array, what)
+        return new
 
     def _set_options(
         self, oversampling: float | Sequence[float], pixel_response: str | None, normalize: bool
@@ -98,6 +128,15 @@ class PSF:
 
     def _set_array(self, array: ArrayLike, what: str) -> None:
         """Check and take over the samples; `what` they are, for an error's sentence."""
+        try:
+            kind = np.asanyarray(array).dtype.kind
+        except ValueError:  # rows of different lengths
+            kind = "O"
+        if kind in "OUS":
+            raise ValueError(
+                f"{what} must be an array of real numbers (ny, nx); got {type(array).__name__}."
+                " Files and other packages' PSFs are read by bj.PSF.read(...)."
+            )
         a = to_array(array, what)
         if a.ndim != 2 or not a.size:
             raise ValueError(
@@ -105,9 +144,10 @@ class PSF:
             )
         bad = int((~np.isfinite(a)).sum())
         if bad:
+            masked = "masked, " if np.ma.is_masked(array) else ""
             raise ValueError(
-                f"{what} must be finite everywhere; got {bad} NaN or infinite values of {a.size}."
-                " Replace them first (by 0, say)."
+                f"{what} must be finite everywhere; got {bad} {masked}NaN or infinite values of"
+                f" {a.size}. Replace them first (by 0, say)."
             )
         total = a.sum()
         if not total > 1e-12 * np.abs(a).sum():
@@ -120,24 +160,59 @@ class PSF:
         a.setflags(write=False)
         self.array = a
 
-    def _warn(self) -> None:
-        """Warn of what is suspect about the samples."""
-        a = self.array
+    def warnings(self) -> list[str]:
+        """What is suspect about the samples, a text each."""
+        a, texts = self.array, []
         below = -a[a < 0].sum() / a.sum()
         if below > NEGATIVE:
-            log.warning(
-                "The PSF has negative values, %.0f %% of its light: too much sky was probably"
-                " subtracted from it. Models drawn with it are too broad elsewhere, and fluxes of"
-                " images with different PSFs disagree by as much. Measure it anew, or take a Moffat"
-                " function of its width (psf.as_moffat(); bayesjoint fit --psf moffat).",
-                100 * below,
+            texts.append(
+                f"The PSF has negative values, {100 * below:.0f} % of its light: too much sky was"
+                " probably subtracted from it. Models drawn with it are too broad elsewhere, and"
+                " fluxes of images with different PSFs disagree by as much. Measure it anew, or"
+                " take a Moffat function of its width (psf.as_moffat(); bayesjoint fit --psf"
+                " moffat)."
             )
-        if np.hypot(*self.centroid) > OFF_CENTRE:
-            log.warning(
-                "The PSF's centroid lies (%+.2f, %+.2f) px from its centre: positions in its image"
-                " shift by as much.",
-                *self.centroid,
+        total = float(a.sum())
+        if not self.normalize and not SUMS[0] < total < SUMS[1]:
+            texts.append(
+                f"The PSF's sum is {total:.4g}, and is kept by normalize=False: fluxes are the"
+                f" light of a point divided by {total:.4g}. Leave normalize=False out unless that"
+                " is meant."
             )
+        x, y = (round(c, 2) + 0.0 for c in self._core())  # no -0.00
+        if np.hypot(x, y) > OFF_CENTRE:
+            texts.append(
+                f"The PSF's centroid lies ({x:+.2f}, {y:+.2f}) px from its array's centre (within a"
+                " Gaussian window of its width): positions in its image shift by as much."
+            )
+        return texts
+
+    def _core(self) -> tuple[float, float]:
+        """Centroid (x, y) in a Gaussian window of the PSF's own FWHM, in image pixels.
+
+        The place of a star is found so (SExtractor's XWIN_IMAGE). The plain centroid is that of
+        the wings, and of the noise in them: in SDSS's and PSFEx's PSFs 0.2 px from it.
+        """
+        a, sigma = self.array, self.fwhm / np.sqrt(8 * np.log(2))
+        bright = a > 0.5 * a.max()
+        axes = [
+            (np.arange(n) - (n - 1) / 2) / s for n, s in zip(a.shape, self.sampling, strict=True)
+        ]
+        y0, x0 = (float((bright.sum(1 - k) * v).sum() / bright.sum()) for k, v in enumerate(axes))
+        near = [np.abs(v - c) <= 5 * sigma for v, c in zip(axes, (y0, x0), strict=True)]
+        a, (y, x) = a[np.ix_(*near)], (v[m] for v, m in zip(axes, near, strict=True))
+        for _ in range(50):
+            wy, wx = (np.exp(-0.5 * ((v - c) / sigma) ** 2) for v, c in ((y, y0), (x, x0)))
+            light = wy[:, None] * a * wx
+            total = light.sum()
+            if not total > 0:
+                return self.centroid
+            dy, dx = (light.sum(1) * (y - y0)).sum(), (light.sum(0) * (x - x0)).sum()
+            # a window as wide as a Gaussian shows half the way to its centre
+            y0, x0 = float(y0 + 2 * dy / total), float(x0 + 2 * dx / total)
+            if np.hypot(dx, dy) < 1e-4 * total:
+                break
+        return x0, y0
 
     @classmethod
     def read(
@@ -158,8 +233,9 @@ class PSF:
         ----------
         source : path, HDU, HDUList or object
             A FITS file of PSFEx, STPSF, STDPSF, a gridded PSF, SDSS's psField or a plain image,
-            whose path may name an extension as CFITSIO does (``f.fits[PSF,2]``); or photutils'
-            ``ImagePSF`` and ``GriddedPSFModel``, a GalSim object, a Piff PSF.
+            whose path may name an extension as CFITSIO does (``f.fits[PSF,2]``); or an array,
+            NDData, photutils' ``ImagePSF`` and ``GriddedPSFModel``, a GalSim profile or image, a
+            Piff PSF.
         oversampling : float or (float, float), optional
             Samples per image pixel, where the file does not say.
         pixel_response : {"file", "native", "subpixel", None}
@@ -551,7 +627,11 @@ class VaryingPSF(PSF):
                 f" {type(field).__name__}. Make one with bayesjoint.images.psf_field."
             )
         self._set_options(oversampling, pixel_response, normalize)
-        self.field, self.origin = field, (float(origin[0]), float(origin[1]))
+        try:
+            x0, y0 = origin
+        except (TypeError, ValueError):
+            raise ValueError(f"origin must be a pixel (x, y); got {origin!r}.") from None
+        self.field, self.origin = field, (to_float(x0, "", "origin"), to_float(y0, "", "origin"))
         self._shape: tuple[int, int] | None = None
         self._shared: dict[str, Any] = {"psfs": {}, "bytes": 0, "said": set()}
 
@@ -578,10 +658,13 @@ class VaryingPSF(PSF):
         if known is not None:
             return known
         self._check_limits(place)
-        new = PSF.__new__(PSF)
-        new.oversampling, new.sampling = self.oversampling, self.sampling
-        new.pixel_response, new.normalize = self.pixel_response, self.normalize
-        new._set_array(self.field(*place), f"The PSF at (x, y) = ({x:.1f}, {y:.1f})")
+        new = PSF.silent(
+            self.field(*place),
+            oversampling=self.sampling,
+            pixel_response=self.pixel_response,
+            normalize=self.normalize,
+            what=f"The PSF at (x, y) = ({x:.1f}, {y:.1f})",
+        )
         if self._shared["bytes"] + new.array.nbytes > CACHE_BYTES:
             self._shared.update(psfs={}, bytes=0)
         self._shared["psfs"][key] = new
@@ -629,8 +712,29 @@ class VaryingPSF(PSF):
         new._shape = shape
         if "suspect" not in self._shared["said"]:
             self._shared["said"].add("suspect")
-            new._here._warn()
+            for text in new._here.warnings():
+                log.warning("%s", text)
         return new
+
+    def as_moffat(self, beta: float = 2.5, *, radius: float | None = None) -> PSF:
+        """Moffat function, one for all places, of the FWHM at the middle of the image.
+
+        That is said where the FWHM differs over the image.
+
+        Parameters
+        ----------
+        beta, radius
+            As for `PSF.as_moffat`; `radius` in pixels.
+        """
+        if self._shape is not None:
+            low, high = self.fwhm_range()
+            log.log(
+                logging.WARNING if high > ALIKE * low else logging.INFO,
+                "One Moffat function, of the FWHM in the middle, %.2f px, takes the place of a PSF"
+                " that varies: its FWHM is %.2f to %.2f px over the image.",
+                *(self.fwhm, low, high),
+            )
+        return super().as_moffat(beta, radius=radius)
 
     def _clone(self) -> VaryingPSF:
         """A copy that shares the PSFs evaluated so far."""
@@ -642,12 +746,19 @@ class VaryingPSF(PSF):
     def _here(self) -> PSF:
         """The PSF that stands for all places: that of the image's middle."""
         if self._shape is not None:
-            return self.at((self._shape[1] - 1) / 2, (self._shape[0] - 1) / 2)
+            return self._near((self._shape[1] - 1) / 2, (self._shape[0] - 1) / 2)
         limits = getattr(self.field, "limits", None)
         if limits is None:
             return self.at(0.0, 0.0)
         x, y = (0.5 * (lo + hi) if np.isfinite(hi - lo) else 0.0 for lo, hi in limits)
-        return self.at(x - self.origin[0], y - self.origin[1])
+        return self._near(x - self.origin[0], y - self.origin[1])
+
+    def _near(self, x: float, y: float) -> PSF:
+        """The PSF at a place, or at the nearest that has one."""
+        if hasattr(self.field, "nearest"):
+            px, py = self.field.nearest(*self._place(x, y))
+            x, y = px - self.origin[0], py - self.origin[1]
+        return self.at(x, y)
 
     @property
     def array(self) -> np.ndarray:
@@ -678,7 +789,7 @@ class VaryingPSF(PSF):
                 "fwhm_range needs the shape of an image; got None. Give shape=(ny, nx)."
             )
         y, x = (np.linspace(0, n - 1, 5) for n in shape)
-        widths = [self.at(i, j).fwhm for j in y for i in x]
+        widths = [self._near(i, j).fwhm for j in y for i in x]
         return min(widths), max(widths)
 
     def trimmed(self, reach: int) -> PSF:

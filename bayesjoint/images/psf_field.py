@@ -8,6 +8,7 @@ it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -204,6 +205,20 @@ class CellField:
         away = np.hypot(np.clip(x, x_lo, x_hi) - x, np.clip(y, y_lo, y_hi) - y)
         return int(away.argmin())
 
+    @cached_property
+    def _known(self) -> np.ndarray:
+        """Which cells have a PSF."""
+        return np.isfinite(self.stamps).all((1, 2))
+
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        """The place, or the middle of the nearest cell that has a PSF, if that there has none."""
+        known = self._known
+        if known[self.cell(x, y)] or not known.any():
+            return x, y
+        middles = self.bounds.reshape(-1, 2, 2).mean(2)[known]
+        px, py = middles[np.hypot(*(middles - (x, y)).T).argmin()]
+        return float(px), float(py)
+
     def key(self, x: float, y: float) -> int:
         """What tells one PSF of the field from another: all places of a cell have the same."""
         return self.cell(x, y)
@@ -211,7 +226,7 @@ class CellField:
     def __call__(self, x: float, y: float) -> np.ndarray:
         """Samples at a place, shape (ny, nx)."""
         k = self.cell(x, y)
-        if not np.isfinite(self.stamps[k]).all():
+        if not self._known[k]:
             x_lo, x_hi, y_lo, y_hi = self.bounds[k].tolist()
             raise ValueError(
                 "The PSF must be known wherever a source lies; got none at (x, y) ="

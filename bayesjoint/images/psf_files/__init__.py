@@ -6,7 +6,7 @@ subclass `PSFFile`, say which files or objects are meant, and make a `PSF` of th
 
 from bayesjoint.images.psf_files.base import Options, PSFFile, kinds
 from bayesjoint.images.psf_files.cells import from_cells
-from bayesjoint.images.psf_files.galsim_objects import GalSimPSF, GalSimPSFEx
+from bayesjoint.images.psf_files.galsim_objects import GalSimImage, GalSimPSF, GalSimPSFEx
 from bayesjoint.images.psf_files.grids import STDPSF, PhotutilsPSF, STPSFGrid
 from bayesjoint.images.psf_files.layout import Written, on_grid, to_hdu
 from bayesjoint.images.psf_files.lsst import LSST
@@ -18,7 +18,7 @@ from bayesjoint.images.psf_files.sdss import PsField
 from bayesjoint.images.psf_files.stpsf import STPSF
 
 __all__ = [
-    "LSST", "STDPSF", "STPSF", "Array", "GalSimPSF", "GalSimPSFEx", "Given", "Options", "PSFEx",
-    "PSFFile", "PhotutilsPSF", "Piff", "Plain", "PsField", "STPSFGrid", "Written", "from_cells",
-    "from_hdu", "inspect", "kinds", "on_grid", "read", "to_hdu",
+    "LSST", "STDPSF", "STPSF", "Array", "GalSimImage", "GalSimPSF", "GalSimPSFEx", "Given",
+    "Options", "PSFEx", "PSFFile", "PhotutilsPSF", "Piff", "Plain", "PsField", "STPSFGrid",
+    "Written", "from_cells", "from_hdu", "inspect", "kinds", "on_grid", "read", "to_hdu",
 ]  # fmt: skip

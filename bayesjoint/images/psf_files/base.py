@@ -70,6 +70,8 @@ class Options:
         """
         if pixel_response not in RESPONSES:
             raise ValueError(f"pixel_response must be one of {RESPONSES}; got {pixel_response!r}.")
+        if np.shape(origin) != (2,):
+            raise ValueError(f"origin must be a pixel (x, y); got {origin!r}.")
         x0, y0 = _two(origin, "", "origin")
         return cls(
             None if oversampling is None else _positive(oversampling, "", "oversampling"),
@@ -101,6 +103,8 @@ class PSFFile:
         Name, for ``bayesjoint info`` and messages.
     order : int
         Kinds are asked from the highest on; those of the package are below 100.
+    in_files : bool
+        Whether there are files of it, for messages.
     decisions : list of Decision
         What was decided, filled by `say`.
 
@@ -119,6 +123,7 @@ class PSFFile:
 
     kind: ClassVar[str] = "PSF"
     order: ClassVar[int] = 100
+    in_files: ClassVar[bool] = True
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -173,13 +178,16 @@ class PSFFile:
         response: str | None,
         normalize: bool = True,
     ) -> PSF:
-        """One PSF for all places."""
-        return PSF(
+        """One PSF for all places; what is suspect about it is a decision."""
+        psf = PSF.silent(
             array,
             oversampling=oversampling,
             pixel_response=self.response(response),
             normalize=self.options.normalize and normalize,
         )
+        for text in psf.warnings():
+            self.say(text, warning=True)
+        return psf
 
     def varying(
         self,

@@ -1,18 +1,20 @@
-"""PSFs that are GalSim's objects: profiles, sampled images, and DES_PSFEx."""
+"""PSFs that are GalSim's objects: profiles, images, and DES_PSFEx."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from bayesjoint.images.psf import PSF
 from bayesjoint.images.psf_field import PolynomialField
 from bayesjoint.images.psf_files.base import FROM_FILE, PSFFile
+from bayesjoint.images.psf_files.plain import one_image
 from bayesjoint.images.psf_files.psfex import MARGIN
-from bayesjoint.images.psf_files.sampling import shown
+from bayesjoint.images.psf_files.sampling import in_words
 
-__all__ = ["GalSimPSF", "GalSimPSFEx", "draw"]
+__all__ = ["GalSimImage", "GalSimPSF", "GalSimPSFEx", "draw"]
 
 LIGHT = 5e-5
 """Part of the light that may lie outside the array, where `MAX_RADIUS_FWHM` allows."""
@@ -32,13 +34,15 @@ class GalSimPSF(PSFFile):
 
     Notes
     -----
-    Its u and v are taken for the x and y of the image's pixels, as in ``drawImage(scale=)``. No
-    pixel's response is in a GalSim profile; whether it is in the image of an InterpolatedImage,
-    only its maker knows, and `pixel_response` says.
+    Its u and v are taken for the x and y of the image's pixels, as in ``drawImage(scale=)``. The
+    pixel's response is in a convolution with a ``galsim.Pixel`` of the image's pixels, and in no
+    other profile; whether it is in the image of an InterpolatedImage, only its maker knows, and
+    `pixel_response` says.
     """
 
     kind = "GalSim profile"
     order = 58
+    in_files = False
 
     @classmethod
     def matches(cls, source: Any) -> bool:
@@ -64,7 +68,8 @@ class GalSimPSF(PSFFile):
             array, n = interpolated
         else:
             array, n = draw(self.source, sx, self.options.oversampling)
-        response = self.response(None)
+        default = "native" if _has_pixel(self.source, sx) else None
+        response = self.response(default)
         if name == "InterpolatedImage" and self.options.pixel_response == FROM_FILE:
             self.say(
                 "a GalSim InterpolatedImage may have the pixel's response in it, and none is "
@@ -73,14 +78,14 @@ class GalSimPSF(PSFFile):
                 warning=True,
             )
         self.say(
-            f"GalSim {name}, {array.shape[0]} x {array.shape[1]} samples, {shown(n)} a pixel of "
+            f"GalSim {name}, {array.shape[0]} x {array.shape[1]} samples, {in_words(n)} of "
             f'{sx:g}", {"no pixel response" if response is None else f"pixel response {response}"}'
         )
         lost = 1 - float(array.sum())
         if abs(lost) > 5e-4 and interpolated is None:
             kept = "put back by dividing by the sum" if self.options.normalize else "left outside"
             self.say(f"{100 * lost:.2f} % of its light lies outside the array and is {kept}")
-        return self.constant(array, n, None)
+        return self.constant(array, n, default)
 
     def _image(self, pixel_scale: float) -> tuple[np.ndarray, tuple[float, float]] | None:
         """The very samples of an image on square pixels; None for what has to be drawn."""
@@ -100,11 +105,36 @@ class GalSimPSF(PSFFile):
         return array / array.sum(), (n, n)
 
 
+class GalSimImage(PSFFile):
+    """A ``galsim.Image``: an array whose WCS says how large a sample is.
+
+    Notes
+    -----
+    The pixel's response is taken to be in it, as after ``drawImage()``.
+    """
+
+    kind = "GalSim image"
+    order = 57
+    in_files = False
+
+    @classmethod
+    def matches(cls, source: Any) -> bool:
+        """Whether it is an image of GalSim."""
+        return _is_of("galsim", source) and hasattr(source, "array") and hasattr(source, "wcs")
+
+    def read(self) -> PSF:
+        """One PSF for all places."""
+        scale = getattr(self.source.wcs, "scale", None)
+        header = fits.Header({} if scale is None else {"GS_SCALE": float(scale)})
+        return one_image(self, np.array(self.source.array), header)
+
+
 class GalSimPSFEx(PSFFile):
     """A ``galsim.des.DES_PSFEx``: PSFEx's polynomials, the pixel's response in them."""
 
     kind = "GalSim DES_PSFEx"
     order = 59
+    in_files = False
 
     @classmethod
     def matches(cls, source: Any) -> bool:
@@ -199,6 +229,16 @@ def _band(profile: Any, flux: float, pixel_scale: float) -> float:
     t = np.array([[abs(profile.kValue(*(k * d))) for k in ks] for d in directions])
     above = np.flatnonzero((t > DETAIL * flux).any(0))
     return float(ks[min(above[-1] + 1, ks.size - 1)]) if above.size else float(ks[0])
+
+
+def _has_pixel(profile: Any, pixel_scale: float) -> bool:
+    """Whether a profile is a convolution with a pixel of this size."""
+    if type(profile).__name__ == "Transformation" and np.allclose(profile.jac, np.eye(2)):
+        profile = profile.original  # of another flux
+    if type(profile).__name__ != "Convolution":
+        return False
+    boxes = [p for p in profile.obj_list if type(p).__name__ in ("Pixel", "Box")]
+    return any(np.allclose((b.width, b.height), pixel_scale, rtol=1e-4) for b in boxes)
 
 
 def _lit(array: np.ndarray) -> np.ndarray:

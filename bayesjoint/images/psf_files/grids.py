@@ -14,7 +14,7 @@ from bayesjoint.images.files import Plane
 from bayesjoint.images.psf import PSF
 from bayesjoint.images.psf_field import GridField
 from bayesjoint.images.psf_files.base import PSFFile, planes_meant
-from bayesjoint.images.psf_files.sampling import parse_factors, shown
+from bayesjoint.images.psf_files.sampling import in_words, parse_factors
 
 __all__ = ["STDPSF", "PhotutilsPSF", "STPSFGrid"]
 
@@ -77,8 +77,8 @@ class STPSFGrid(PSFFile):
         places = self._in_order(places, h)
         what = " ".join(str(h[k]) for k in ("INSTRUME", "DETECTOR", "FILTER") if k in h)
         self.say(
-            f"STPSF grid{' ' if what else ''}{what}, {len(stamps)} places, {shown((n, n))} "
-            f"samples a pixel, pixel response included, {_spread(stamps, (n, n))}"
+            f"STPSF grid{' ' if what else ''}{what}, {len(stamps)} places, {in_words((n, n))}, "
+            f"pixel response included, {_spread(stamps, (n, n))}"
         )
         return _grid(self, stamps, places, (n, n))
 
@@ -255,6 +255,7 @@ class PhotutilsPSF(PSFFile):
 
     kind = "photutils PSF"
     order = 60
+    in_files = False
 
     @classmethod
     def matches(cls, source: Any) -> bool:
@@ -270,13 +271,13 @@ class PhotutilsPSF(PSFFile):
         name = type(model).__name__
         if hasattr(model, "grid_xypos"):
             self.say(
-                f"photutils {name}, {len(data)} places, {shown((oy, ox))} samples a pixel, pixel "
+                f"photutils {name}, {len(data)} places, {in_words((oy, ox))}, pixel "
                 f"response included, {_spread(data, (oy, ox))}"
             )
             return _grid(self, data, np.asarray(model.grid_xypos, dtype=float), (oy, ox))
         data, moved = self._centred(model, data)
         self.say(
-            f"photutils {name}, {shown((oy, ox))} samples a pixel, pixel response included, "
+            f"photutils {name}, {in_words((oy, ox))}, pixel response included, "
             f"{_spread(data[None], (oy, ox))}{moved}"
         )
         return _grid(self, data[None], np.zeros((1, 2)), (oy, ox))

@@ -78,7 +78,8 @@ def to_hdu(psf: PSF, name: str = "PSF") -> fits.ImageHDU | fits.BinTableHDU:
     else:
         raise ValueError(
             f"A varying PSF must be a polynomial, a grid or cells to be written; got {field!r}. "
-            "Sample it on a grid first: psf_files.on_grid(psf, x, y)."
+            "Sample it at places of a grid first: image.replace(psf=bayesjoint.images.psf_files."
+            "on_grid(image.psf, x, y))."
         )
     for axis, ends in zip("XY", limits or (), strict=False):
         header[f"BJLIM{axis}1"], header[f"BJLIM{axis}2"] = map(_exact, ends)
@@ -138,12 +139,8 @@ class Written(PSFFile):
         normalize = bool(h.get("PSFNORM", True))
         self.say(f"written by bayesjoint, {kind.lower()}")
         if kind == "CONSTANT":  # already divided by its sum: not once more, for the last digit
-            psf = PSF(
-                plane.image(),
-                oversampling=sampling,
-                pixel_response=self.response(response),
-                normalize=self.options.normalize and not normalize and "PSFNORM" not in h,
-            )
+            raw = not normalize and "PSFNORM" not in h
+            psf = self.constant(plane.image(), sampling, response, normalize=raw)
             psf.normalize = self.options.normalize and normalize
             return psf
         origin = tuple(_read(h[k]) for k in ("BJORIGX", "BJORIGY"))

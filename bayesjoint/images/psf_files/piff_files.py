@@ -12,7 +12,7 @@ from bayesjoint.images.psf import PSF
 from bayesjoint.images.psf_field import FunctionField
 from bayesjoint.images.psf_files.base import PSFFile
 from bayesjoint.images.psf_files.galsim_objects import draw
-from bayesjoint.images.psf_files.sampling import shown
+from bayesjoint.images.psf_files.sampling import in_words
 
 __all__ = ["Piff", "PiffStamps"]
 
@@ -69,8 +69,8 @@ class Piff(PSFFile):
         unpickled = ", its WCS unpickled from the file" if isinstance(self.source, FitsFile) else ""
         many = f", chip {chip}" if len(psf.wcs) > 1 else ""
         self.say(
-            f"Piff {type(psf).__name__}{many}, drawn with {shown(stamps.oversampling)} samples a "
-            f"pixel, pixel response {included}{unpickled}"
+            f"Piff {type(psf).__name__}{many}, drawn with {in_words(stamps.oversampling)}, "
+            f"pixel response {included}{unpickled}"
         )
         field = FunctionField(stamps, name=f"Piff {type(psf).__name__}")
         return self.varying(field, stamps.oversampling, response)

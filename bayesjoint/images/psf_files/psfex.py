@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from bayesjoint.images.files import Plane, tags
 from bayesjoint.images.psf import PSF
 from bayesjoint.images.psf_field import PolynomialField
 from bayesjoint.images.psf_files.base import PSFFile, planes_meant
-from bayesjoint.images.psf_files.sampling import shown
+from bayesjoint.images.psf_files.sampling import in_words
 
 __all__ = ["PSFEx"]
 
@@ -51,12 +52,11 @@ class PSFEx(PSFFile):
             )
         columns = {n.upper(): n for n in rows.columns.names}
         merged = "POLDEG1" in columns or "PSF_SAMP" in columns
+        k = self._row(rows, columns) if merged or len(rows) > 1 else 0
+        values: Mapping[str, Any] = plane.header
         if merged:
-            k = self._row(rows, columns)
-            values: Mapping[str, Any] = {n: _plain(rows[c][k]) for n, c in columns.items()}
-            label = _label(values)
-        else:
-            k, values, label = 0, plane.header, ""
+            values = {n: _plain(rows[c][k]) for n, c in columns.items()}
+        label = _label(values) if merged else ""
         mask = np.asarray(rows[columns["PSF_MASK"]][k], dtype=float)
         return self._psf(mask, values.get, f" of {label}" if label else "")
 
@@ -82,6 +82,7 @@ class PSFEx(PSFFile):
         chip = self.options.chip
         keys = [n for n in LABELS if n in columns]
         names = [{n: str(_plain(r[columns[n]])).strip() for n in keys} for r in rows]
+        names = names if keys else [{"row": str(k + 1)} for k in range(len(rows))]
         if chip is None:
             found = list(range(len(rows)))
         else:
@@ -94,7 +95,7 @@ class PSFEx(PSFFile):
                 if wanted and wanted <= {v.upper() for v in row.values()}
             ]
         if len(found) != 1:
-            shown_names = ["/".join(r.values()) or str(k) for k, r in enumerate(names)]
+            shown_names = ["/".join(r.values()) for r in names]
             most = ", ".join(shown_names[:8]) + (", …" if len(names) > 8 else "")
             raise ValueError(
                 f"chip must name one of the {len(names)} CCDs of a PSFEx table; got {chip!r}, "
@@ -126,11 +127,11 @@ class PSFEx(PSFFile):
         given = (
             ""
             if self.options.oversampling is None
-            else f", {shown(sampling)} samples a pixel as given"
+            else f", {in_words(sampling)} as given"
         )
         self.say(
             f"PSFEx{of}, {f'POLDEG {degree}' if degree else 'constant'}, PSF_SAMP {samp:.5g} "
-            f"pixels a sample{given}{width}, pixel response included"
+            f"({in_words((1 / samp, 1 / samp))}){given}{width}, pixel response included"
         )
         stars = get("ACCEPTED")
         if _is_number(stars) and stars <= terms:
@@ -156,14 +157,15 @@ class PSFEx(PSFFile):
     def _axes(self, get: Callable[..., Any], of: str) -> tuple[int, Any]:
         """Degree of the polynomial, and of x and of y where u is 0 and what a unit of u is."""
         flat = (0, ((0.0, 1.0), (0.0, 1.0), False))
-        groups, n = get("POLNGRP", 0) or 0, get("POLNAXIS", 0) or 0
-        if not groups or not n:
+        groups, n = get("POLNGRP"), get("POLNAXIS")
+        if groups == 0 or n == 0 or (groups is None and get("POLDEG1") is None):
             return flat
+        groups, n = 1 if groups is None else groups, 2 if n is None else n
         degree = int(_number(get, "POLDEG1", of))
         if not degree:
             return flat
         names = [str(get(f"POLNAME{k + 1}", "")).strip() for k in range(int(n))]
-        axis = [w[:1].upper() if w.upper().endswith("IMAGE") else "" for w in names]
+        axis = [w[:1].upper() if re.search("_IMAGE(_DBL)?$", w.upper()) else "" for w in names]
         if groups != 1 or sorted(axis) != ["X", "Y"]:
             raise ValueError(
                 "A PSFEx model must vary with x and y of the image in one group (X_IMAGE, "
@@ -209,6 +211,12 @@ def _cube(mask: np.ndarray, get: Callable[..., Any], terms: int, of: str) -> np.
         raise ValueError(
             f"A PSFEx model{of} of {terms} terms must have as many components; got "
             f"{nk or len(cube)}. Give another file: this one contradicts itself."
+        )
+    if np.any(cube[terms:]):
+        raise ValueError(
+            f"A PSFEx model{of} of {terms} component{'s' if terms > 1 else ''}, by POLNGRP, "
+            f"POLNAXIS and POLDEG1, must have no others; got {len(cube)}. Give another file: this "
+            "one contradicts itself."
         )
     return cube[:terms]
 

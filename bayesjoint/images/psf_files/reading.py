@@ -89,17 +89,23 @@ def inspect(source: Any, **options: Any) -> tuple[PSF, list[Decision]]:
     kind = _kind(first)
     if kind is not None:
         return _tried(kind, first, checked, _name(source))
-    if not is_path and not hasattr(source, "read"):
+    if not is_path and not (hasattr(source, "read") and hasattr(source, "seek")):
+        came = f"{type(source).__module__.split('.')[0]}'s {type(source).__name__}"
         raise ValueError(
-            "A PSF must be a path, an open FITS file, an array, or a PSF of photutils, GalSim, "
-            f"Piff or lsst-images; got {type(source).__name__}. Give one of these."
+            "A PSF must be a path, an open FITS file, an array, a model with samples of photutils, "
+            f"or a PSF of GalSim, Piff or lsst-images; got {came}. Give one of these, or its values "
+            "on a grid, as an array."
         )
     with opened(source) as file:
         return _from_file(file, checked)
 
 
 def from_hdu(
-    hdu: Any, *, pixel_scale: Any = None, hdus: fits.HDUList | None = None
+    hdu: Any,
+    *,
+    pixel_scale: Any = None,
+    oversampling: Any = None,
+    hdus: fits.HDUList | None = None,
 ) -> tuple[PSF, list[Decision]]:
     """Make a PSF of an extension of an image's own file.
 
@@ -110,6 +116,8 @@ def from_hdu(
         PIXELSCL; a table of PSFEx; or what `to_hdu` wrote.
     pixel_scale : float or Quantity, optional
         Arcsec per pixel of the image, with which a scale that is stated for the PSF is compared.
+    oversampling : float or (float, float), optional
+        Samples per pixel, in place of what its cards say.
     hdus : HDUList, optional
         The file that it is in; not needed for the kinds known here.
 
@@ -123,7 +131,7 @@ def from_hdu(
     ValueError
         For cards that say nothing sensible, naming them.
     """
-    return _from_file(_as_file(hdu), Options.of(pixel_scale=pixel_scale))
+    return _from_file(_as_file(hdu), Options.of(oversampling, pixel_scale=pixel_scale))
 
 
 def _as_file(hdus: Any) -> FitsFile:
@@ -142,7 +150,7 @@ def _from_file(file: FitsFile, options: Options) -> tuple[PSF, list[Decision]]:
                 "Its PSF is in archive tables of LSST's afw: let the stack compute an image of it"
             )
         else:
-            known = ", ".join(k.kind for k in kinds() if k.order < 95)
+            known = ", ".join(k.kind for k in kinds() if k.in_files)
             remedy = f"Give a file of one of these kinds: {known}"
         raise ValueError(f"{label} must hold a PSF of a kind that is known; got {held}. {remedy}.")
     return _tried(kind, file, options, label)

@@ -75,14 +75,22 @@ class PsField(PSFFile):
         planes = [p for p in self.file.planes if _is_klc(p)]
         held = str(self.file.primary.header.get("FILTERS", "")).split() or list(BANDS)
         names = dict(zip(held, planes, strict=False)) if len(held) == len(planes) else {}
-        named = self.file.named_plane()
-        if named is not None:
-            return named, next((b for b, p in names.items() if p is named), f"of HDU {named.index}")
-        if len(planes) == 1 and not names:
-            return planes[0], f"of HDU {planes[0].index}"
         band = self.options.band
         word = "" if band is None else band.strip().lower().removeprefix("sdss").strip("-_. ")
-        found = names.get(word.removesuffix("'"))
+        word = word.removesuffix("'")
+        named = self.file.named_plane()
+        if named is not None:
+            own = next((b for b, p in names.items() if p is named), None)
+            if own is not None and word in names and word != own:
+                self.say(
+                    f"HDU {named.index} of a psField is of band {own}, and the image of band "
+                    f"{word}; name HDU {names[word].index}, or none",
+                    warning=True,
+                )
+            return named, own or f"of HDU {named.index}"
+        if len(planes) == 1 and not names:
+            return planes[0], f"of HDU {planes[0].index}"
+        found = names.get(word)
         if found is None:
             choices = ", ".join(f"{b} [{p.index}]" for b, p in names.items())
             choices = choices or ", ".join(f"[{p.index}]" for p in planes)
@@ -90,7 +98,7 @@ class PsField(PSFFile):
                 f"The band of a psField file must be one of those that it holds; got {band!r}. "
                 f"Give band=, or name the HDU after the path: {choices}."
             )
-        return found, word.removesuffix("'")
+        return found, word
 
 
 def _is_klc(plane: Plane) -> bool:

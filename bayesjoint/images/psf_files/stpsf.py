@@ -58,14 +58,13 @@ class STPSF(PSFFile):
         what = " ".join(str(h[k]).strip() for k in ("INSTRUME", "DETECTOR", "FILTER") if k in h)
         self.say(f"STPSF{' ' if what else ''}{what}{which}, {said}")
         sampling = samples_per_pixel(h, self.options, self.say, _stated(h, rebinned))
+        sampling = sampling or (1.0, 1.0)
         total = float(array.sum())
         if 0 < total < 1 and "PSFNORM" not in h:
-            kept = (
-                "left outside" if not self.options.normalize else "put back by dividing by the sum"
-            )
+            part = f"{100 * (1 - total):.1f} % of the light lies outside the array"
+            kept = "is put back by dividing by the sum; normalize=False leaves it outside"
             self.say(
-                f"sum {total:.4f}: {100 * (1 - total):.1f} % of the light lies outside the array "
-                f"and is {kept}; normalize=False leaves it outside",
+                f"sum {total:.4f}: {part} and {kept if self.options.normalize else 'stays there'}",
                 warning=self.options.normalize and 1 - total > OUTSIDE,
             )
         return self.constant(
@@ -78,6 +77,13 @@ class STPSF(PSFFile):
         chosen = next((by_name[n] for n in EXTENSIONS if n in by_name), planes[0])
         if chosen.name == "OVERSAMP" and len(planes) > 1:
             self.say("no OVERDIST: distortion and the detector's effects are not in it")
+        wanted = {"OVERSAMP": "OVERDIST", "DET_SAMP": "DET_DIST"}.get(chosen.name)
+        if wanted is not None and any(p.name == wanted for p in self.file.planes):
+            self.say(
+                f"extension {chosen.name}, which is named, is without distortion and the "
+                f"detector's effects; {wanted} has them",
+                warning=True,
+            )
         return chosen
 
 

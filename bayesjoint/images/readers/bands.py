@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from astropy.io import fits
 
 from bayesjoint.images.decisions import Decision
+from bayesjoint.images.files import to_number
 
 __all__ = [
     "Cards",
@@ -22,7 +22,7 @@ __all__ = [
 
 NO_BAND = re.compile(
     r"(?:n\.?/?a\.?|nan|null|none|no[ _-]?filter|undef(?:ined)?|unknown|unspecified|any|"
-    r"true|false|clear(?:\d?[a-z]*)?|open\d?|empty|blank\d?|nofilt|x+|-+|\?+|[+-]?\d+(?:\.\d*)?)",
+    r"true|false|clear(?:\d?[a-z]*)?|open\d?|other|empty|blank\d?|nofilt|x+|-+|\?+|[+-]?\d+(?:\.\d*)?)",
     re.IGNORECASE,
 )
 """Words, and bare numbers, that stand in FILTER or BAND and do not identify a band."""
@@ -106,7 +106,7 @@ class Cards:
 
     def number(self, key: str) -> float | None:
         """The value of `key` as a finite number, also where it stands there as text; else None."""
-        return number_of(self.value(key))
+        return to_number(self.value(key))
 
     def first(self, *keys: str) -> tuple[str, float] | None:
         """The first of the keys that holds a positive number, and that number."""
@@ -115,17 +115,6 @@ class Cards:
             if number is not None and number > 0:
                 return key, number
         return None
-
-
-def number_of(value: Any) -> float | None:
-    """A card's value as a finite number, text that holds one included; None for the rest."""
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
 
 
 def cleaned(text: Any) -> str:

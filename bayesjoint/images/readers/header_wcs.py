@@ -33,6 +33,7 @@ from bayesjoint.images.celestial import (
     to_icrs,
 )
 from bayesjoint.images.decisions import Decision
+from bayesjoint.images.files import to_number
 
 __all__ = [
     "MAX_SCALE_ARCSEC",
@@ -45,7 +46,6 @@ __all__ = [
     "check_scale",
     "has_wcs",
     "other_scales",
-    "to_number",
 ]
 
 MIN_SCALE_ARCSEC, MAX_SCALE_ARCSEC = 0.0005, 120.0
@@ -127,17 +127,6 @@ def has_wcs(header: fits.Header) -> bool:
 def _is_dss(header: fits.Header) -> bool:
     """Whether a header has the plate solution of a scan of the Digitized Sky Survey."""
     return "AMDX1" in header and "PLTRAH" in header
-
-
-def to_number(value: Any) -> float | None:
-    """A card's value as a number, also where it is text; None if it is none."""
-    if isinstance(value, bool | np.bool_) or value is None:
-        return None
-    try:
-        number = float(value.strip().upper().replace("D", "E") if isinstance(value, str) else value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None
 
 
 def check_scale(scale: float) -> None:

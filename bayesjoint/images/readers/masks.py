@@ -15,10 +15,12 @@ import numpy as np
 from astropy.io import fits
 
 from bayesjoint.images.decisions import Decision
+from bayesjoint.images.files import to_number
 
 __all__ = ["Meaning", "bad_pixels", "checked_bits", "meaning_of"]
 
-LARGEST_BIT = 31
+BITS, LARGEST_BIT = 64, 31
+"""How many bits a mask may have, and the largest that a user may give by its number."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Meaning:
         Planes whose pixels are ignored; None: all but those of `informs`.
     informs : collection of str
         Planes that only inform.
+    complete : bool
+        Whether every bit that is used has a name.
     codes : mapping of int to str, optional
         For an enumeration: the name of each value. Then there are no bits.
     good_codes : collection of int
@@ -45,6 +49,7 @@ class Meaning:
     planes: Mapping[str, int] = field(default_factory=dict)
     bad: frozenset[str] | None = None
     informs: frozenset[str] = frozenset()
+    complete: bool = False
     codes: Mapping[int, str] | None = None
     good_codes: frozenset[int] = frozenset({0})
 
@@ -187,17 +192,17 @@ def meaning_of(*headers: fits.Header | None, name: str = "") -> Meaning | None:
 
 def _named_planes(h: fits.Header) -> Meaning | None:
     """Planes that a header names itself: MP_NAME = bit (LSST), MSKNAMnn and MSKVALnn (PS1)."""
-    planes = {
-        str(k)[3:].upper(): int(h[k])
-        for k in h
-        if str(k).upper().startswith("MP_") and isinstance(h[k], int)
-    }
+    planes = {}
+    for k in h:
+        bit = to_number(h[k]) if str(k).upper().startswith("MP_") else None
+        if bit is not None and bit in range(BITS):
+            planes[str(k)[3:].upper()] = int(bit)
     if planes:
-        return Meaning("MP_*", planes, bad=AFW_BAD)
+        return Meaning("MP_*", planes, bad=AFW_BAD, complete=True)
     for k in h:
         m = re.fullmatch(r"MSKNAM(\d+)", str(k))
-        value = h.get(f"MSKVAL{m[1]}") if m else None
-        if m and isinstance(value, int) and value > 0 and value & (value - 1) == 0:
+        value = int(to_number(h.get(f"MSKVAL{m[1]}")) or 0) if m else 0
+        if value > 0 and value & (value - 1) == 0:
             planes[str(h[k]).strip().upper()] = value.bit_length() - 1
     return Meaning("MSKNAM*", planes, informs=PANSTARRS.informs) if planes else None
 
@@ -212,9 +217,11 @@ def checked_bits(bad_bits: Any) -> list[int | str] | None:
     """
     if bad_bits is None:
         return None
-    if isinstance(bad_bits, str | int | np.integer) and not isinstance(bad_bits, bool):
+    if isinstance(bad_bits, str):
+        bad_bits = [part for part in bad_bits.split(",") if part.strip()]
+    if isinstance(bad_bits, int | np.integer) and not isinstance(bad_bits, bool):
         bad_bits = [bad_bits]
-    if not isinstance(bad_bits, Iterable) or isinstance(bad_bits, Mapping):
+    if not isinstance(bad_bits, Iterable) or isinstance(bad_bits, Mapping | bytes):
         raise ValueError(
             f"bad_bits must be a list of plane names and bit numbers; got {bad_bits!r}. "
             "Give for example bad_bits=['SAT', 8]."
@@ -222,7 +229,7 @@ def checked_bits(bad_bits: Any) -> list[int | str] | None:
     out: list[int | str] = []
     for bit in bad_bits:
         if isinstance(bit, str) and not bit.strip().lstrip("-").isdigit():
-            out.append(bit.strip().upper())
+            out.append(bit.strip().upper().removeprefix("MP_"))
             continue
         try:
             number = int(bit)
@@ -276,14 +283,14 @@ def bad_pixels(
             )
         bad = (whole != 0) | nan
         return bad, [Decision("mask", f"{label}: every non-zero value ignored")]
-    if a.dtype.kind == "b":
-        whole = whole.astype(np.uint8)
-    bits = whole.astype(np.int64)
     if meaning is not None and meaning.codes is not None:
-        return _by_codes(bits, nan, meaning, bad_bits, label)
+        return _by_codes(whole.astype(np.int64), nan, meaning, bad_bits, label)
+    if a.dtype.kind == "i":  # the sign is the highest bit
+        whole = whole.astype(f"i{a.itemsize}").view(f"u{a.itemsize}")
+    bits = (whole.astype(np.int64) if a.dtype.kind == "f" else whole).astype(np.uint64)
     if bad_bits is not None:
         value, names = _chosen(bad_bits, meaning, label)
-        bad = (bits & value) != 0
+        bad = (bits & np.uint64(value)) != 0
         text = f"{label}: {names} by bad_bits, {int(bad.sum())} pixels"
         return bad | nan, [Decision("mask", text)]
     if meaning is None:
@@ -292,20 +299,26 @@ def bad_pixels(
         why = "no meaning of its bits is known; bad_bits= chooses" if several else "0 and 1 alone"
         text = f"{label}: every non-zero value ignored ({why}), {int(bad.sum())} pixels"
         return bad | nan, [Decision("mask", text)]
-    names = {n: b for n, b in meaning.planes.items() if b <= 62}
+    names = meaning.planes
     used = [n for n in names if meaning.is_bad(n)]
     value = sum({1 << names[n] for n in used})
-    known = sum({1 << b for b in names.values()})
     if meaning.bad is None:  # what is not known is bad
-        value |= ~known & ((1 << 62) - 1)
-    bad = (bits & value) != 0
-    seen = [n for n in used if ((bits >> names[n]) & 1).any()]
-    ignored = [n for n in names if n not in used and ((bits >> names[n]) & 1).any()]
+        value |= (1 << BITS) - 1 - sum({1 << b for b in names.values()})
+    bad = (bits & np.uint64(value)) != 0
+    present = int(np.bitwise_or.reduce(bits, axis=None)) if bits.size else 0
+    seen = [n for n in used if present >> names[n] & 1]
+    ignored = [n for n in names if n not in used and present >> names[n] & 1]
     text = f"{label}: bits {', '.join(seen) or 'none set'} of {meaning.source}"
     text += f", {int(bad.sum())} pixels"
     if ignored:
         text += f"; {', '.join(ignored)} not ignored, for they only inform"
-    return bad | nan, [Decision("mask", text)]
+    decisions = [Decision("mask", text)]
+    named = sum({1 << b for b in names.values()})
+    if meaning.complete and present & ~named:
+        unnamed = ", ".join(str(b) for b in range(BITS) if present & ~named & 1 << b)
+        text = f"bit {unnamed} of {label} has no name in the header and is not ignored"
+        decisions.append(Decision("mask", f"{text}; choose the bits with bad_bits=", warning=True))
+    return bad | nan, decisions
 
 
 def _chosen(bad_bits: list[int | str], meaning: Meaning | None, label: str) -> tuple[int, str]:
@@ -322,7 +335,8 @@ def _chosen(bad_bits: list[int | str], meaning: Meaning | None, label: str) -> t
             bit = planes[bit]
         value |= 1 << bit
     shown = {b: n for n, b in planes.items()}
-    words = [f"bit {b}" + (f" ({shown[b]})" if b in shown else "") for b in range(63) if value >> b & 1]
+    bits = [b for b in range(BITS) if value >> b & 1]
+    words = [f"bit {b}" + (f" ({shown[b]})" if b in shown else "") for b in bits]
     return value, ", ".join(words) or "no bit"
 
 

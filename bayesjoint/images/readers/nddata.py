@@ -25,6 +25,11 @@ def from_nddata(nddata: NDData, **overrides: Any) -> Image:
     ValueError
         Where it has no uncertainty whose kind is known, or one in a unit that cannot be converted.
     """
+    if not isinstance(nddata, NDData):
+        raise ValueError(
+            f"Image.from_nddata takes an NDData or CCDData; got {type(nddata).__name__}. Give one, or "
+            "use bj.Image(...) for arrays and Image.read for files."
+        )
     given = {k: v for k, v in overrides.items() if v is not None or k not in (*NOISES, *PLACES)}
     options: dict[str, Any] = {}
     unit = nddata.unit
@@ -34,11 +39,11 @@ def from_nddata(nddata: NDData, **overrides: Any) -> Image:
         if kind is None or uncertainty is None:
             raise ValueError(
                 "The NDData has no uncertainty that is a standard deviation, variance or inverse "
-                "variance: give variance=, sigma= or ivar=."
+                "variance. Give variance=, sigma= or ivar=."
             )
         values = np.asarray(uncertainty.array)
-        if uncertainty.unit is not None and unit is not None:
-            wanted = {"sigma": unit, "variance": unit**2, "ivar": unit**-2}[kind]
+        if uncertainty.unit is not None:
+            wanted = None if unit is None else _power(unit, kind)
             values = convert_array(values * uncertainty.unit, wanted, kind)
         options[kind] = values
     if nddata.mask is not None:

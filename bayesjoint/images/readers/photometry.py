@@ -18,7 +18,8 @@ from astropy.io import fits
 from astropy.time import Time
 
 from bayesjoint.images.decisions import Decision
-from bayesjoint.images.readers.bands import Cards, band_of, number_of, telescope_of
+from bayesjoint.images.files import to_number
+from bayesjoint.images.readers.bands import Cards, band_of, telescope_of
 from bayesjoint.units import (
     AB_NJY,
     COUNTS,
@@ -64,6 +65,11 @@ KEYWORDS = (
     "ZPAPPROX", "JMAGZP", "HMAGZP", "KMAGZP", "FPA.ZP", "PHOT_C",
 )  # fmt: skip
 """Cards that hold a zeropoint, those that are met most often first."""
+
+MEASURES = frozenset(
+    {*KEYWORDS, "BUNIT", "EXPTIME", "FLUXMAG0", "PHOTFLAM", "PHOTPLAM", "BAND", "FILTER", "PUPIL"}
+)
+"""Cards that make a zeropoint or a band, each of which must be in a header once."""
 
 AB_KEYWORDS = (
     "ABMAG_ZP",
@@ -275,13 +281,16 @@ def _pixels(cards: Cards, given: str | u.UnitBase | None) -> _Pixels:
         plain = re.sub(r"\(?\bvega\b\)?", "", text, flags=re.IGNORECASE).strip()
         vega = plain != text
         unit = parse_unit(plain) if plain else None
+        if isinstance(unit, u.StructuredUnit):  # "a, b"
+            unit = None
     return _Pixels(text, unit, _kind(unit, text), vega, given is not None)
 
 
 def _kind(unit: u.UnitBase | None, text: str) -> str:
     """What a unit is of: flux, surface, wavelength, beam, magnitude, total, rate, none, other."""
     if unit is None:
-        return "unknown" if text else "none"
+        looks = re.search(r"mag(?!g)", text, re.IGNORECASE)
+        return "magnitude" if looks else "unknown" if text else "none"
     if is_magnitude(unit):
         return "magnitude"
     bases = unit.decompose().bases
@@ -352,7 +361,7 @@ def _stated(cards: Cards, key: str) -> tuple[float | None, str, Any]:
         written = header[key]
         if isinstance(written, fits.card.Undefined) or written is None:
             continue
-        value = number_of(written)
+        value = to_number(written)
         if value is not None and 0 < abs(value) < 90:
             return value, str(header.comments[key] or ""), written
         if best[2] is None:
@@ -396,10 +405,11 @@ def _claim_of(
     ):
         authority = 0.0
     base = _rate_or_total(key, value, comment, cards, pixels, telescope)
-    if isinstance(base, _Problem):
-        return base
-    total, terms = base
     system = _system(key, value, comment, cards, pixels, telescope)
+    if isinstance(base, _Problem):
+        also = {"Vega": " (and Vega)", "unclear": " (and may be Vega or AB)"}.get(system, "")
+        return _Problem(base.text + also, base.value)
+    total, terms = base
     if system == "ST":
         pivot = cards.first("PHOTPLAM")
         if pivot is None:
@@ -589,8 +599,9 @@ def _from_photflam(
         problems.append(_Problem("PHOTFLAM is there without PHOTPLAM"))
         return
     else:
-        if cards.number("PHOTFLAM") is not None:
-            problems.append(_Problem(f"PHOTFLAM is {cards.number('PHOTFLAM'):g}"))
+        written = cards.value("PHOTFLAM")
+        if written is not None:
+            problems.append(_Problem(f"PHOTFLAM is {written!r}, which is no flux"))
         return
     electrons = pixels.unit is not None and u.electron in pixels.unit.bases
     if cards.text("INSTRUME").upper() == "WFPC2" and electrons:
@@ -660,7 +671,7 @@ def _from_unit(
     """What BUNIT itself says, where it is a flux density."""
     name, area, trusted = pixels.label, place.area, place.trusted
     if pixels.unit is None:
-        looks = re.search(r"jy|magg|erg|\bW\b|mgy", pixels.text, re.IGNORECASE)
+        looks = re.search(r"jy|jansk|magg|erg|\bW\b|mgy", pixels.text, re.IGNORECASE)
         if looks:
             problems.append(_Problem(f"BUNIT {pixels.text!r} is not a unit that is known"))
         return

@@ -15,6 +15,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from bayesjoint.images.decisions import Decision
+from bayesjoint.images.files import to_number
 from bayesjoint.images.frame import Frame, Placement
 from bayesjoint.images.readers.header_wcs import (
     MAX_SCALE_ARCSEC,
@@ -27,10 +28,9 @@ from bayesjoint.images.readers.header_wcs import (
     check_scale,
     has_wcs,
     other_scales,
-    to_number,
 )
 
-__all__ = ["Place", "place_of"]
+__all__ = ["Place", "inherits", "place_of"]
 
 MAX_ELONGATION = 1.3
 """Of a pixel: WFC3/IR has 1.12, ACS/SBC 1.2."""
@@ -111,7 +111,7 @@ def _source(
         return own
     if primary is not None and has_wcs(primary):
         there = tuple(primary.get(f"NAXIS{k}", 0) for k in (2, 1))
-        if _inherits(own) is False:
+        if inherits(own) is False:
             record.warn(
                 "the WCS of the primary header is not taken, as the extension says INHERIT = F; "
                 "give wcs= if it is right"
@@ -143,7 +143,7 @@ def _source(
     return None
 
 
-def _inherits(own: fits.Header) -> bool | None:
+def inherits(own: fits.Header) -> bool | None:
     """INHERIT of a header; None where it does not say."""
     value = own.get("INHERIT")
     if isinstance(value, str):
@@ -153,7 +153,7 @@ def _inherits(own: fits.Header) -> bool | None:
 
 def _pixscale(own: fits.Header, primary: fits.Header | None, record: Record) -> float | None:
     """PIXSCALE of an image without WCS, arcsec."""
-    headers = [own] if primary is None or _inherits(own) is False else [own, primary]
+    headers = [own] if primary is None or inherits(own) is False else [own, primary]
     for header in headers:
         if "PIXSCALE" not in header:
             continue

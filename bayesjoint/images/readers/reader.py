@@ -5,9 +5,11 @@ A reader decides and says why; `bayesjoint.images.readers.read` makes an `Image`
 
 from __future__ import annotations
 
+import contextlib
+import os
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,27 +20,47 @@ from scipy import ndimage
 
 from bayesjoint.images.celestial import celestial
 from bayesjoint.images.decisions import Decision
-from bayesjoint.images.files import FitsFile, Plane, opened, tags
-from bayesjoint.images.frame import Placement
-from bayesjoint.images.noise import SENTINEL, estimate_sigma
+from bayesjoint.images.files import SUFFIXES, FitsFile, Plane, opened, stem_of, tags
+from bayesjoint.images.frame import Frame, Placement
+from bayesjoint.images.image import as_mask
+from bayesjoint.images.noise import BRIGHT_SIGMA, SENTINEL, estimate_sigma, hidden_bright
 from bayesjoint.images.planes import NOISE_KINDS
 from bayesjoint.images.psf import PSF
 from bayesjoint.images.readers import bands, photometry
 from bayesjoint.images.readers.fpm import fpm_mask
+from bayesjoint.images.readers.header_wcs import has_wcs
 from bayesjoint.images.readers.masks import Meaning, bad_pixels, checked_bits, meaning_of
-from bayesjoint.images.readers.place import Place, place_of
+from bayesjoint.images.readers.place import Place, inherits, place_of
 from bayesjoint.units import to_float
 
 __all__ = ["NOISES", "Reader", "Reading", "readers"]
 
 NOISES = ("variance", "sigma", "ivar")
 PLACES = ("wcs", "pixel_scale")
-BRIGHT_SIGMA, BRIGHT_COUNT, BRIGHT_SHARE = 5.0, 20, 0.75
-"""A mask plane that hides so large a share of so many pixels above so many sigma is named."""
 DOUBTFUL_WEIGHT_FACTOR, WEIGHT_FACTOR = 1.6, 3.0
 """Ratio of a weight map's sigma to the pixels' own scatter from which on it is named, and refused."""
 SIGMA_FACTOR = 10.0
 """The same for planes that say what they are, from which on it is said."""
+SENTINELS = np.array([-99, -999, -9999, -99999, -32768, -32767, -2147483648.0])
+"""Whole numbers that stand for "no data" among pixels that are not whole."""
+FRACTIONS = 0.99
+"""Share of the pixels that are not whole, from which on a sentinel is no value by chance."""
+HUGE = 1e20
+"""No image's pixel is so large."""
+SQUARE = np.ones((3, 3), bool)
+LONE_SHARE = 0.2
+"""Share of single pixels at the edge of a block, from which on the block is counts of 0."""
+DIFFERENT_SIGMA = 1.2
+"""Ratio of the sigmas of two planes of noise from which on it is said."""
+MISPLACED_PX = 2.0
+"""How far a companion's WCS may be from the image's."""
+NOISE_POWERS = {"sigma": 1.0, "variance": 0.5, "ivar": -0.5}
+"""Power of the noise that is a sigma."""
+UNCERTAINTIES = {
+    "": "sigma", "STD": "sigma", "STDDEVUNCERTAINTY": "sigma", "VAR": "variance",
+    "VARIANCEUNCERTAINTY": "variance", "IVAR": "ivar", "INVERSEVARIANCE": "ivar",
+}  # fmt: skip
+"""What UTYPE of astropy's CCDData says."""
 
 
 @dataclass
@@ -129,10 +151,12 @@ class Reader:
             return named
         found = self.images()
         if not found:
-            there = [p.name or type(p.hdu).__name__ for p in self.file.planes]
+            held = [p for p in self.file.planes if p.is_image]
+            there = tags(held) or ", ".join(p.name or type(p.hdu).__name__ for p in self.file.planes)
+            remedy = "Name the one that is meant" if held else "Give a file with an image"
             raise ValueError(
                 f"No image was found in {self.file.label}: expected pixels in the primary HDU or an "
-                f"extension SCI; it holds {there}. Give a file with an image."
+                f"extension SCI; it holds {there}. {remedy}."
             )
         if len(found) > 1:
             path = self.file.address.file or "FILE.fits"
@@ -153,18 +177,12 @@ class Reader:
         primary = self.file.primary
         science = [p for p in held if p.kind == "science"]
         if primary.is_image and not primary.kind:
-            nameless = [p for p in held if not p.kind and not p.name]
-            return nameless if not science else [*nameless, *science]
-        return science or [p for p in held if not p.kind] or held[:1]
+            nameless = [p for p in held if p is primary or not (p.kind or p.name)]
+            return [*nameless, *science]
+        return science or [p for p in held if not p.kind]
 
     def partner(self, sci: Plane, kinds: Sequence[str]) -> Plane | None:
-        """The plane of one of these kinds that belongs to an image: of the same group and version.
-
-        Raises
-        ------
-        ValueError
-            Where it cannot be told which of several belongs to it.
-        """
+        """The plane of one of these kinds that belongs to an image: of the same group and version."""
         for kind in kinds:
             found = [
                 p
@@ -173,11 +191,16 @@ class Reader:
             ]
             if not found:
                 continue
-            same = [p for p in found if p.group == sci.group and p.version == sci.version]
-            if len(same) > 1:  # as in image, invvar, image, invvar: the first after the image
-                same = [p for p in same if p.index > sci.index][:1] or same[:1]
-            if same:
-                return same[0]
+            alike = [p for p in self.images() if (p.group, p.version) == (sci.group, sci.version)]
+            same = [p for p in found if (p.group, p.version) == (sci.group, sci.version)]
+            if len(same) == len(alike) and sci in alike:  # the first image has the first of them
+                return same[alike.index(sci)]
+            if same:  # what lies between the image and the next
+                end = min((p.index for p in alike if p.index > sci.index), default=np.inf)
+                between = [p for p in same if sci.index < p.index < end]
+                if between or len(alike) < 2:
+                    return (between or same)[0]
+                continue
             if sci.kind != "science" and len(found) == 1 and not found[0].group:
                 return found[0]
             if len(self.images()) == 1 and len(found) == 1:
@@ -191,24 +214,48 @@ class Reader:
             return None
         return self.noise_of(plane, sci, data)
 
+    def other_noise(self, taken: Plane, sci: Plane, data: np.ndarray, sigma: float) -> None:
+        """Say where another plane of noise has another sigma than the one that is taken."""
+        for kind in ("sigma", "variance", "ivar", "uncertainty"):
+            plane = self.partner(sci, (kind,))
+            if plane is None or plane is taken or plane.shape[-2:] != sci.shape[-2:]:
+                continue
+            kind, values = kind_of_noise(plane), np.asarray(plane.image(data.shape), float)
+            values = self._in_unit(values, kind, plane, sci, plane.tag)
+            usable = ~no_data(kind, values) & (values > 0) & np.isfinite(data)
+            if not usable.any():
+                continue
+            ratio = float(np.median(values[usable])) ** NOISE_POWERS[kind] / sigma
+            if not 1 / DIFFERENT_SIGMA < ratio < DIFFERENT_SIGMA:
+                text = f"{plane.tag} means a sigma {ratio:.3g} times that of {taken.tag}, which is taken"
+                self.reading.decide("noise", f"{text}; give sigma= if that is wrong", warning=True)
+
     def noise_of(self, plane: Plane, sci: Plane, data: np.ndarray) -> tuple[str, np.ndarray]:
         """Kind and values of the noise that a plane holds."""
-        kind = plane.kind
-        if kind == "uncertainty":  # as astropy's CCDData writes it
-            names = {"STD": "sigma", "STDDEVUNCERTAINTY": "sigma", "VARIANCEUNCERTAINTY": "variance"}
-            names |= {"INVERSEVARIANCE": "ivar", "VAR": "variance", "IVAR": "ivar"}
-            text = str(plane.header.get("UTYPE", "")).strip().upper()
-            kind = "sigma" if not text else names.get(text)
-            if kind is None:
-                raise ValueError(
-                    f"The uncertainty in {plane.tag} must be a standard deviation, variance or inverse "
-                    f"variance; got UTYPE {text!r}. Give sigma=, variance= or ivar=."
-                )
-        if kind == "weight":
-            kind = "ivar"
-        values = np.asarray(plane.image(data.shape), float)
+        kind, values = kind_of_noise(plane), np.asarray(plane.image(data.shape), float)
+        values = self._in_unit(values, kind, plane, sci, plane.tag)
         self.reading.decide("noise", f"{kind} from {plane.tag}")
         return kind, values
+
+    def _in_unit(
+        self, values: np.ndarray, kind: str, plane: Plane, sci: Plane, label: str
+    ) -> np.ndarray:
+        """Noise in the unit of the image's pixels, where its plane has a BUNIT of its own."""
+        unit = photometry.unit_of(sci.header, self._inherited(sci))
+        own = photometry.unit_of(plane.header)
+        if unit is None or own is None or own in (unit, u.dimensionless_unscaled):
+            return values  # the unit of the image is often copied to its variance
+        wanted = _noise_unit(unit, kind)
+        try:
+            new = photometry.converted(values * own, wanted, kind)
+        except ValueError:
+            text = f"BUNIT of {label} is {own}, which is not that of a {kind} of pixels in {unit}"
+            text += f": it is taken in {wanted}; give {kind}= with a unit if that is wrong"
+            self.reading.decide("noise", text, warning=True)
+            return values
+        if not np.allclose(new, values, equal_nan=True):
+            self.reading.decide("noise", f"{kind} of {label} converted from {own} to {wanted}")
+        return new
 
     def meaning(self, plane: Plane, sci: Plane) -> Meaning | None:
         """What the values of a mask plane mean."""
@@ -218,13 +265,8 @@ class Reader:
     def psf(self, sci: Plane) -> Any:
         """The PSF in the file; None where there is none."""
         plane = self.partner(sci, ("psf",))
-        if plane is not None:
-            return self._psf_hdu(plane)
-        tables = [p.tag for p in self.file.planes if p.kind == "psf" and not p.is_image]
-        if tables:
-            text = f"extension {tables[0]} holds no image and is not taken; give psf="
-            self.reading.decide("PSF", text, warning=True)
-        return None
+        self._left_out("psf", plane, sci)
+        return None if plane is None else self._psf_hdu(plane)
 
     def band(self, sci: Plane) -> tuple[str, list[Decision]]:
         """Band of an image."""
@@ -242,7 +284,16 @@ class Reader:
         sci = self.science()
         primary = self._inherited(sci)
         self._unparsable(sci)
+        if self.file.cut_short:
+            text = f"{self.file.label} is cut short, or something else follows its last extension"
+            r.decide("pixels", f"{text}: extensions may be missing; give a whole file", warning=True)
         data = np.asarray(sci.image())
+        section = self.file.address.section or ()
+        if len(section) > max(2, len(sci.shape)):
+            raise ValueError(
+                f"A section must have as many axes as the image, {len(sci.shape)}; got "
+                f"{len(section)} for {sci.tag}. Give FIRST:LAST for each axis."
+            )
         if data.ndim != 2:
             raise ValueError(
                 f"{sci.tag} of {self.file.label} must be an image of two axes; got shape {data.shape}. "
@@ -259,6 +310,11 @@ class Reader:
         if "zeropoint" not in given:
             args["zeropoint"] = calibration.zeropoint
             r.decisions += calibration.decisions
+            self._not_inherited(sci, calibration, area)
+        elif isinstance(given["zeropoint"], u.Quantity):
+            args["zeropoint"] = photometry.zeropoint_from(
+                given["zeropoint"], pixel_area=area, unit=unit
+            )
         hidden = self._noise(sci, data, unit)
         bad = self._mask(sci, data.shape)
         bad = self._zero_fill(data, sci, bad, hidden)
@@ -276,11 +332,26 @@ class Reader:
         if "name" not in given:
             name = sci.header.get("BJNAME") or self._name(sci)
             args["name"] = bands.cleaned(name) if name else None
+        unused = [p for p in self.file.planes if p.is_image and not p.kind and p not in self.images()]
+        if unused := [p for p in unused if p is not sci]:
+            r.decide("pixels", f"not used: {tags(unused)}")
         for plane in {id(p): p for p in (sci, *self.file.planes)}.values():
             r.decisions += [d for d in plane.decisions if d not in r.decisions]
         args["data"] = data
         self._written_by_us(sci)
         return r
+
+    def _not_inherited(
+        self, sci: Plane, found: photometry.Calibration, area: float | None
+    ) -> None:
+        """Say where a zeropoint rests on the primary header and the extension inherits nothing."""
+        if found.zeropoint is None or sci is self.file.primary or inherits(sci.header) is not False:
+            return
+        own = photometry.calibration(sci.header, None, pixel_area_sr=area).zeropoint
+        if own is None or abs(own - found.zeropoint) > photometry.AGREE:
+            text = "the zeropoint rests on cards of the primary header, though the extension says "
+            text += "INHERIT = F; give zeropoint= if it is wrong"
+            self.reading.decide("zeropoint", text, warning=True)
 
     def _name(self, sci: Plane) -> str | None:
         stem = self.file.stem
@@ -296,8 +367,15 @@ class Reader:
         bad = list(dict.fromkeys([*sci.unparsable, *self.file.primary.unparsable]))
         if bad:
             self.reading.decide(
-                "pixels", f"card {', '.join(bad)} of the header cannot be parsed and is left out"
+                "pixels", f"card {', '.join(bad)} of the header cannot be parsed: its value is read as text"
             )
+        for header in (sci.header, *([] if (first := self._inherited(sci)) is None else [first])):
+            for key in photometry.MEASURES & set(header):
+                values = list(dict.fromkeys(str(header[key, k]) for k in range(header.count(key))))
+                if len(values) > 1:
+                    text = f"{key} is in the header with {' and with '.join(values)}"
+                    text += f": {values[0]} is taken; give zeropoint= or band= if that is wrong"
+                    self.reading.decide("pixels", text, warning=True)
 
     def _place(self, sci: Plane, shape: tuple[int, int]) -> None:
         r, given = self.reading, self.given
@@ -340,9 +418,9 @@ class Reader:
         kind = next((k for k in NOISES if k in given), None)
         if kind is not None:
             value = given[kind]
-            if isinstance(value, str | pathlib.Path) and value != "estimate":
-                values = self._companion_noise(kind, value, sci, data, unit)
-                r.arguments[kind] = self._checked_noise(kind, values, data, hidden, str(value))
+            if is_file(value) and not (isinstance(value, str) and value == "estimate"):
+                values = self._companion_noise(kind, value, sci, data)
+                r.arguments[kind] = self._checked_noise(kind, values, data, hidden, _label(value))
             elif isinstance(value, u.Quantity):
                 r.arguments[kind] = photometry.converted(value, _noise_unit(unit, kind), kind)
             else:
@@ -359,25 +437,60 @@ class Reader:
         plane = self.partner(sci, NOISE_KINDS)
         label = plane.tag if plane is not None else "the noise"
         weight = plane is not None and plane.kind == "weight"
-        r.arguments[kind] = self._checked_noise(kind, values, data, hidden, label, weight)
+        values = self._checked_noise(kind, values, data, hidden, label, weight)
+        r.arguments[kind] = values
+        usable = np.isfinite(values) & (values > 0) & np.isfinite(data)
+        if plane is not None and usable.any():
+            sigma = float(np.median(values[usable])) ** NOISE_POWERS[kind]
+            self.other_noise(plane, sci, data, sigma)
         return hidden
 
     def _companion_noise(
-        self, kind: str, path: Any, sci: Plane, data: np.ndarray, unit: Any
+        self, kind: str, source: Any, sci: Plane, data: np.ndarray
     ) -> np.ndarray:
-        with opened(path) as other:
-            plane = companion(other, {"variance": ("variance",), "sigma": ("sigma", "uncertainty"),
-                                      "ivar": ("ivar", "weight")}[kind], kind)  # fmt: skip
+        kinds = {"sigma": ("sigma", "uncertainty"), "variance": ("variance", "uncertainty"),
+                 "ivar": ("ivar", "weight", "uncertainty")}  # fmt: skip
+        path = _label(source)
+        with companion_file(source, kind) as other:
+            plane = companion(other, kinds[kind], kind)
+            if plane.kind in NOISE_KINDS and (found := kind_of_noise(plane)) != kind:
+                raise ValueError(
+                    f"{kind} must be a {kind}; {plane.tag} of {path} is a {found} by its name. Give "
+                    f"it as {found}=."
+                )
             values = np.asarray(plane.image(data.shape), float)
-            own = photometry.unit_of(plane.header)
             self.reading.decisions += plane.decisions
-        values = self._cut(values, sci, data.shape, kind, path)
-        differs = kind == "sigma" and own is not None and unit is not None and own != unit
-        if differs and own.is_equivalent(unit):
-            values = photometry.converted(values * own, unit, kind)
-            self.reading.decide("noise", f"sigma of {path} converted from {own} to {unit}")
+            values = self._cut(values, sci, data.shape, kind, path)
+            self._check_place(plane, sci, data.shape, path)
+            values = self._in_unit(values, kind, plane, sci, path)
         self.reading.decide("noise", f"{kind} from {path}")
         return values
+
+    def _check_place(self, plane: Plane, sci: Plane, shape: tuple[int, int], label: str) -> None:
+        """Say where a companion has a WCS, and it is that of another field."""
+        wcs = self.reading.arguments.get("wcs")
+        if wcs is None or not has_wcs(plane.header):
+            return
+        whole = plane.file.address.section is None and plane.shape[-2:] == sci.shape[-2:]
+        own = sci.offset if whole else plane.offset
+        try:
+            other = place_of(plane.header, None, plane.file.hdus, plane.shape[-2:], label).wcs
+        except ValueError:
+            return
+        if other is None:
+            return
+        x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+        a, b = (
+            Placement(shape, wcs=w, crop=crop)
+            for w, crop in ((wcs, self.reading.crop), (other, own))
+        )
+        frame = Frame(a.sky_middle)
+        off = np.hypot(*frame.to_sky(b, x, y)) / a.pixel_scale
+        if not off < MISPLACED_PX:
+            away = f"{off:.4g} pixels away" if np.isfinite(off) else "on another side of the sky"
+            text = f"{label} lies {away} by its WCS, and is taken pixel by pixel; give the file that "
+            text += "belongs to the image"
+            self.reading.decide("place", text, warning=True)
 
     def _cut(
         self, a: np.ndarray, sci: Plane, shape: tuple[int, int], what: str, path: Any
@@ -395,14 +508,13 @@ class Reader:
 
     def _no_data(self, plane: Plane, shape: tuple[int, int], hidden: np.ndarray) -> None:
         """Pixels to which a plane of the file gives no weight have no data, whatever noise is given."""
-        kind = {"weight": "ivar", "uncertainty": "sigma"}.get(plane.kind, plane.kind)
         try:
-            values = np.asarray(plane.image(shape), float)
+            kind, values = kind_of_noise(plane), np.asarray(plane.image(shape), float)
         except (OSError, ValueError):
             return
         if values.shape != shape:
             return
-        empty = no_data(kind, values)
+        empty = no_data(kind, values) | (values < 0)
         if empty.any() and not empty.all():
             hidden |= empty
             self.reading.decide(
@@ -474,9 +586,9 @@ class Reader:
                         "bad_bits chooses bits of a mask; got mask=None. Leave one of them out."
                     )
                 return bad
-            if isinstance(value, str | pathlib.Path):
-                name = pathlib.PurePath(str(value)).name
-                with opened(value) as other:
+            if is_file(value):
+                name = pathlib.PurePath(_label(value)).name
+                with companion_file(value, "mask") as other:
                     spans = fpm_mask(other)
                     if spans is not None:
                         values, meaning = spans
@@ -484,23 +596,25 @@ class Reader:
                         values = values[y0 : y0 + shape[0], x0 : x0 + shape[1]]
                     else:
                         plane = companion(other, ("mask",), "mask")
+                        if plane.kind in (*NOISE_KINDS, "psf"):
+                            raise ValueError(
+                                f"mask must be a mask; {plane.tag} of {name} is a {plane.kind} by its "
+                                "name. Name another extension."
+                            )
                         values, meaning = plane.image(shape), self.meaning(plane, sci)
-                    values = self._cut(values, sci, shape, "mask", value)
+                        self._check_place(plane, sci, shape, name)
+                    values = self._cut(values, sci, shape, "mask", name)
                     found = bad_pixels(values, meaning, bits, name)
                 r.decisions += found[1]
                 return found[0]
-            value = np.asarray(value)
-            if value.shape != shape:
-                raise ValueError(
-                    f"mask must have the shape of the image, {shape}; got {value.shape}. Give one "
-                    "value a pixel, True where it is ignored."
-                )
+            booleans = as_mask(value, shape)
             if bits is not None:
-                found = bad_pixels(value, None, bits, "mask")
+                found = bad_pixels(np.asarray(value), None, bits, "mask")
                 r.decisions += found[1]
                 return found[0]
-            return value.astype(bool)
+            return booleans
         plane = self.partner(sci, ("mask",))
+        self._left_out("mask", plane, sci)
         if plane is None:
             if bits is not None:
                 raise ValueError(
@@ -518,6 +632,22 @@ class Reader:
         r.decisions += found[1]
         return found[0]
 
+    def _left_out(self, kind: str, taken: Plane | None, sci: Plane) -> None:
+        """Say which planes of a kind may belong to an image and are not taken."""
+        others = {id(self.partner(im, (kind,))) for im in self.images() if im is not sci}
+        left = [
+            p.tag
+            for p in self.file.planes
+            if p.kind == kind and p is not taken and id(p) not in others
+            and (taken is None or (p.is_image and p.group in ("", sci.group) and p.version == sci.version))
+            and (p.is_image or "TFIELDS" in p.header)
+        ]  # fmt: skip
+        if left:
+            what = kind.upper() if kind == "psf" else kind
+            beside = f"beside {taken.tag}" if taken is not None else f"as the {what} of {sci.tag}"
+            text = f"{', '.join(left)} {'is' if len(left) == 1 else 'are'} not taken {beside}"
+            self.reading.decide(what, f"{text}; give {kind}= if it is to be used", warning=True)
+
     def _zero_fill(
         self, data: np.ndarray, sci: Plane, bad: np.ndarray, hidden: np.ndarray
     ) -> np.ndarray:
@@ -530,33 +660,12 @@ class Reader:
         filled, values = filled_blocks(data, bad | hidden)
         if filled.any():
             shown = " or ".join(f"{v:g}" for v in values)
-            r.decide("mask", f"{int(filled.sum())} pixels in blocks of exactly {shown}: no data")
-        self._bright(data, bad_by_mask, hidden | nan | filled)
+            r.decide("mask", f"{int(filled.sum())} pixels of exactly {shown}: no data")
+        text = hidden_bright(data, bad_by_mask, hidden | nan | filled)
+        if text:
+            text += "; invert it, choose its bits with bad_bits=, or drop it with mask=None"
+            r.decide("mask", text, warning=True)
         return bad | hidden | filled
-
-    def _bright(self, data: np.ndarray, bad: np.ndarray, empty: np.ndarray) -> None:
-        """Say where a mask hides most of what is bright."""
-        if not bad.any():
-            return
-        ok = ~empty & np.isfinite(data)
-        if ok.sum() < 100:
-            return
-        try:
-            s = estimate_sigma(np.where(ok, data, 0.0).astype(float), ok)
-        except ValueError:
-            return
-        smooth = ndimage.uniform_filter(np.where(ok, data - np.median(data[ok]), 0.0), 3)
-        bright = ok & (smooth > BRIGHT_SIGMA * s)
-        count = int(bright.sum())
-        share = float(bad[bright].mean()) if count else 0.0
-        if count >= BRIGHT_COUNT and share > BRIGHT_SHARE:
-            self.reading.decide(
-                "mask",
-                f"the mask hides {100 * share:.0f} % of the {count} pixels above {BRIGHT_SIGMA:g} "
-                "sigma: it may mark detected objects, or the pixels to use, rather than bad ones; invert it "
-                "(mask= as an array), choose its bits with bad_bits=, or drop it with mask=None",
-                warning=True,
-            )
 
     # -- PSF
     def _psf(self, sci: Plane) -> None:
@@ -569,18 +678,18 @@ class Reader:
             scale = float(np.sqrt(area) * u.rad.to(u.arcsec))
         if "psf" in given:
             value = given["psf"]
-            if isinstance(value, str | pathlib.Path):
+            if is_file(value):
                 band = given.get("band") or self.band(sci)[0]
                 options = {"pixel_scale": scale, "origin": r.parent, "band": band}
                 options["oversampling"] = given.get("psf_oversampling")
                 try:
                     value, decisions = psf_files.inspect(value, **options)
                 except ValueError as e:
-                    if str(given["psf"]) in str(e):
+                    if _label(given["psf"]) in str(e):
                         raise
-                    raise ValueError(f"{given['psf']}: {e}") from e
+                    raise ValueError(f"{_label(given['psf'])}: {e}") from e
                 r.decisions += decisions
-                r.decide("PSF", f"from {given['psf']}")
+                r.decide("PSF", f"from {_label(given['psf'])}")
                 if getattr(value, "varies", False) and r.parent != (0, 0):
                     r.decide("PSF", f"pixel (0, 0) of the image is {r.parent} of the PSF's frame")
             elif isinstance(value, PSF) and value.varies:
@@ -588,18 +697,30 @@ class Reader:
                 value = value.cropped(*(r.parent if untold else sci.offset))
                 if untold and r.parent != (0, 0):
                     r.decide("PSF", f"pixel (0, 0) of the image is {r.parent} of the PSF's frame")
+            if given.get("psf_oversampling") is not None and not is_file(given["psf"]):
+                came = "None" if value is None else f"a {type(value).__name__}"
+                raise ValueError(
+                    f"psf_oversampling= must come with a file as psf=, or a PSF in the image's file; "
+                    f"got psf={came}. Give psf=bj.PSF(array, oversampling=...) instead."
+                )
             r.arguments["psf"] = value
             return
         found = self.psf(sci)
         if found is not None:
             r.arguments["psf"] = found
+        elif given.get("psf_oversampling") is not None:
+            raise ValueError(
+                f"psf_oversampling= must come with a PSF; {self.file.label} has none. Give psf=, or "
+                "leave psf_oversampling= out."
+            )
 
     def _psf_hdu(self, plane: Plane) -> Any:
         from bayesjoint.images import psf_files
 
         area = self._pixel_area(self.file.primary.shape[-2:] or (1, 1))
         scale = None if area is None else float(np.sqrt(area) * u.rad.to(u.arcsec))
-        psf, decisions = psf_files.from_hdu(plane.hdu, pixel_scale=scale, hdus=self.file.hdus)
+        options = {"pixel_scale": scale, "oversampling": self.given.get("psf_oversampling")}
+        psf, decisions = psf_files.from_hdu(plane.hdu, **options, hdus=self.file.hdus)
         self.reading.decisions += decisions
         return psf
 
@@ -626,10 +747,52 @@ def _parent(sci: Plane, crop: tuple[int, int]) -> tuple[int, int]:
     return ltv[0] + crop[0], ltv[1] + crop[1]
 
 
+def is_file(value: Any) -> bool:
+    """Whether a companion is given as a path, file object or HDUList rather than as pixels."""
+    return isinstance(value, str | os.PathLike | fits.HDUList) or hasattr(value, "read")
+
+
+@contextlib.contextmanager
+def companion_file(source: Any, what: str) -> Iterator[FitsFile]:
+    """Open a companion of an image; what cannot be opened is said with the argument's name."""
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context(opened(source))
+        except OSError as e:
+            raise type(e)(f"{what}={_label(source)!r}: {e}") from e
+        yield file
+
+
+def _label(source: Any) -> str:
+    """How to call a companion's file in a sentence."""
+    if isinstance(source, fits.HDUList):
+        return source.filename() or "the HDUList"
+    return str(getattr(source, "name", "the file") if hasattr(source, "read") else source)
+
+
 def _noise_unit(unit: u.UnitBase | None, kind: str) -> u.UnitBase | None:
     if unit is None:
         return None
     return {"sigma": unit, "variance": unit**2, "ivar": unit**-2}[kind]
+
+
+def kind_of_noise(plane: Plane) -> str:
+    """Whether a plane of noise is a sigma, variance or ivar.
+
+    Raises
+    ------
+    ValueError
+        For an uncertainty of another kind.
+    """
+    if plane.kind != "uncertainty":
+        return "ivar" if plane.kind == "weight" else plane.kind
+    text = str(plane.header.get("UTYPE", "")).strip().upper()
+    if text not in UNCERTAINTIES:
+        raise ValueError(
+            f"The uncertainty in {plane.tag} must be a standard deviation, variance or inverse "
+            f"variance; got UTYPE {text!r}. Give sigma=, variance= or ivar=."
+        )
+    return UNCERTAINTIES[text]
 
 
 def companion(other: FitsFile, kinds: Sequence[str], what: str) -> Plane:
@@ -684,10 +847,11 @@ def no_data(kind: str, values: np.ndarray) -> np.ndarray:
 
 
 def filled_blocks(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, list[float]]:
-    """Pixels in blocks of one value, beside pixels that differ: what lies beyond a mosaic's edge.
+    """Pixels without data that hold one value: blocks, rows and columns of it, and sentinels.
 
-    The value is 0, the smallest or the largest of all. Whole numbers (counts) are left alone, and
-    light without noise that fades to 0.
+    A block is of 0, or of the smallest or largest value of all, beside pixels that differ from it:
+    what lies beyond a mosaic's edge, or is saturated. Counts of 0 between counts are data, and so
+    is light without noise that fades to 0. Sentinels are `SENTINELS`, wherever they are.
 
     Parameters
     ----------
@@ -699,53 +863,85 @@ def filled_blocks(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, list
     -------
     filled : ndarray of bool
     values : list of float
-        Those with which blocks are filled.
+        Those with which pixels are filled.
     """
     out, values = np.zeros(data.shape, bool), []
     usable = np.isfinite(data) & ~known
-    if data.dtype.kind != "f" or usable.sum() < 18:
+    if usable.sum() < 18:
         return out, values
-    for value in dict.fromkeys((0.0, float(data[usable].min()), float(data[usable].max()))):
+    rest = data[usable]
+    sentinel, huge = np.isin(rest, SENTINELS), np.abs(rest) >= HUGE
+    plain = rest[~sentinel & ~huge & (rest != 0)]
+    fractions = plain.size >= 18 and (plain != np.round(plain)).mean() > FRACTIONS
+    for value in np.unique(rest[huge | sentinel if fractions else huge]):
+        out |= (data == value) & usable
+        values.append(float(value))
+    rest = data[usable & ~out]
+    for value in dict.fromkeys((0.0, float(rest.min()), float(rest.max()))) if rest.size else ():
         same = (data == value) & usable
+        if same.sum() < 9:
+            continue
+        block = _blocks(same)
         other = usable & ~same & ~out
-        if same.sum() < 9 or other.sum() < 9 or (data[other] == np.round(data[other])).all():
+        edge = ndimage.binary_dilation(block, SQUARE) & other
+        if edge.sum() < 3 or other.sum() < 9:
             continue
-        labels, _ = ndimage.label(same, np.ones((3, 3)))
-        blocks = np.unique(labels[ndimage.binary_erosion(same, np.ones((3, 3)))])
-        block = np.isin(labels, blocks[blocks > 0]) & (labels > 0)
-        edge = ndimage.binary_dilation(block, np.ones((3, 3))) & other
-        scale = float(np.abs(data[other] - value).max())
-        if not edge.any() or np.median(np.abs(data[edge] - value)) < 1e-6 * scale:
+        lone = edge & ~ndimage.binary_opening(~same, SQUARE)
+        if lone.sum() > LONE_SHARE * edge.sum():  # single counts among zeros
             continue
-        out |= block
-        values.append(value)
+        step = float(np.median(np.abs(data[edge] - value)))
+        if (data[other] == np.round(data[other])).all():
+            try:
+                least = BRIGHT_SIGMA * estimate_sigma(np.where(other, data, 0).astype(float), other)
+            except ValueError:
+                continue
+        else:
+            least = 1e-6 * float(np.abs(data[other] - value).max())
+        if step > least:
+            out |= block
+            values.append(value)
     return out, values
 
 
-SIBLINGS = (
-    (r"-img-", ("-invvar-", "-std-", "-msk-")),
-    (r"_ooi_", ("_oow_", "_ood_")),
-    (r"_osi_", ("_osw_", "_osd_")),
-    (r"-image-", ("-invvar-",)),
-    (r"(image|_sci|_drz|_img)", ("weight", "invvar", "wht", "rms", "err", "sigma", "var")),
-    (r"(?=\.fits)", ("_err", "_rms", "_sigma", "_weight", "_wht", ".weight", "_W", ".wt", "_var",
-                     "_invvar", "_ivar")),
-)  # fmt: skip
+def _blocks(same: np.ndarray) -> np.ndarray:
+    """Those of some pixels that touch a square of 3 x 3 of them, or a run of 9."""
+    cores = np.zeros(same.shape, bool)
+    for shape in ((3, 3), (1, 9), (9, 1)):
+        cores |= ndimage.binary_opening(same, np.ones(shape))
+    labels, _ = ndimage.label(same, SQUARE)
+    return np.isin(labels, np.unique(labels[cores])) & same if cores.any() else cores
+
+
+IMAGE_WORDS = {
+    "image", "img", "sci", "science", "data", "drz", "drc", "i2d", "int", "ooi", "osi", "bgsub",
+    "flux", "stk", "stack", "coadd",
+}  # fmt: skip
+NOISE_WORDS = {
+    "err", "error", "rms", "sigma", "sig", "std", "stddev", "unc", "uncertainty", "noise", "var",
+    "variance", "ivar", "invvar", "weight", "wht", "wgt", "wt", "w", "oow", "osw",
+}  # fmt: skip
+"""Words of files' names, by which the noise of an image is found beside it."""
 
 
 def sibling(path: str, most: int = 3) -> list[str]:
-    """Files beside an image whose names suggest that they hold its noise."""
+    """Files beside an image whose names differ from its own by a word that means noise."""
     here = pathlib.Path(path).expanduser()
     if "://" in path or not here.is_file():
         return []
-    found: list[str] = []
-    for pattern, words in SIBLINGS:
-        if not re.search(pattern, here.name):
-            continue
-        for word in words:
-            for suffix in ("", ".gz", ".fz"):
-                name = re.sub(pattern, lambda m, w=word: ("_" if m[0].startswith("_") and w[0] not in "_-." else "") + w, here.name, count=1)
-                other = here.with_name(re.sub(r"\.(gz|fz)$", "", name) + suffix)
-                if other != here and other.is_file() and str(other) not in found:
-                    found.append(str(other))
-    return found[:most]
+
+    def words(name: str) -> list[str]:
+        return [w for w in re.split(r"[-_. ]+", stem_of(name).lower()) if w]
+
+    def rest(name: str) -> list[str]:
+        return [w for w in words(name) if w not in IMAGE_WORDS | NOISE_WORDS]
+
+    own = set(words(here.name))
+    found = [
+        other
+        for other in sorted(here.parent.iterdir())
+        if other != here
+        and NOISE_WORDS & (set(words(other.name)) - own)
+        and rest(other.name) == rest(here.name)
+        and other.name.lower().removesuffix(".gz").removesuffix(".fz").endswith(SUFFIXES)
+    ]
+    return [str(f) for f in found[:most]]

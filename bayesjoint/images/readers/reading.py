@@ -7,7 +7,7 @@ from typing import Any
 
 from astropy.io import fits
 
-from bayesjoint.images.files import opened
+from bayesjoint.images.files import Address, opened
 from bayesjoint.images.image import Image
 from bayesjoint.images.readers.reader import NOISES, PLACES, Reading, readers, sibling
 from bayesjoint.log import log
@@ -50,7 +50,7 @@ def read(source: Any, **overrides: Any) -> Image:
         Any argument of `Image`; replaces what the file says (``psf=None`` drops its PSF).
         `variance`, `sigma`, `ivar`, `mask` and `psf` may be paths of files, too. `bad_bits` says
         which planes of the mask are bad: names, and numbers of bits counted from 0;
-        `psf_oversampling` how many samples a pixel the file of `psf` has, if it does not say so.
+        `psf_oversampling` how many samples a pixel the PSF of a file has, in place of what it says.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def read(source: Any, **overrides: Any) -> Image:
         first, *more = sorted(reading.missing)  # noise, then place
         name = reading.arguments.get("name")
         sentence = "; it also ".join(_missing(what, source) for what in (first, *more))
-        notes = [d for d in reading.decisions if d.warning and d.about in reading.missing]
+        notes = [d for d in reading.decisions if d.warning and d.about in ("pixels", *reading.missing)]
         why = "".join(f" {_sentence(d)}." for d in notes)
         raise Missing(f"{repr(name) if name else 'the file'} {sentence}.{why}", first)
     image = image_of(reading, overrides)
@@ -97,7 +97,7 @@ def image_of(reading: Reading, overrides: dict[str, Any]) -> Image:
     """The image of a reading, its decisions attached."""
     arguments = {k: v for k, v in reading.arguments.items() if v is not None or k == "psf"}
     given = {k: v for k, v in _given(overrides).items() if k not in READERS_OWN}
-    for k in ("mask", "psf", *NOISES):  # as the reader has read them, from paths too
+    for k in ("mask", "psf", "zeropoint", *NOISES):  # as the reader has read them, from paths too
         if k in given and k in reading.arguments:
             given.pop(k)
     decisions = list(reading.decisions)
@@ -125,7 +125,7 @@ def _missing(what: str, source: Any) -> str:
             "does not say where its pixels lie, for its header has no celestial WCS and no PIXSCALE: "
             "give wcs= or pixel_scale="
         )
-    beside = sibling(path) if path else []
+    beside = sibling(Address.of(path).file) if path else []
     hint = f" (beside it lies {', '.join(beside)})" if beside else ""
     return (
         "has no noise, for it has no extension VAR, ERR or IVAR: give variance=, sigma= or ivar= as "
