@@ -17,7 +17,7 @@ import bayesjoint as bj
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
 def test_every_block_of_sh_runs(tmp_path):
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "cli.md").read_text(), re.S)
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     shorter = "\n".join(blocks).replace("--sampler laplace", "--sampler laplace --draws 60")
     script = f"set -eo pipefail\n{shorter}complete -p bayesjoint\n"
     path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])

@@ -166,11 +166,11 @@ class PSF:
         below = -a[a < 0].sum() / a.sum()
         if below > NEGATIVE:
             texts.append(
-                f"The PSF has negative values, {100 * below:.0f} % of its light: too much sky was"
-                " probably subtracted from it. Models drawn with it are too broad elsewhere, and"
-                " fluxes of images with different PSFs disagree by as much. Measure it anew, or"
-                " take a Moffat function of its width (psf.as_moffat(); bayesjoint fit --psf"
-                " moffat)."
+                f"The PSF has negative values, {100 * below:.0f} % of its light: it is noisy, or too"
+                " much sky was subtracted from it. Models drawn with it are then too broad"
+                " elsewhere, and fluxes of images with different PSFs disagree by as much. Measure"
+                " it anew, or take a Moffat function of its width (psf.as_moffat(); bayesjoint fit"
+                " --psf moffat)."
             )
         total = float(a.sum())
         if not self.normalize and not SUMS[0] < total < SUMS[1]:
