@@ -679,6 +679,19 @@ def test_sampling_is_what_the_cards_say(cards, sampling, warning, said):
     assert not said(), "from_hdu logs nothing: the image's reader does"
 
 
+def test_pixels_that_are_not_square(tmp_path):
+    """A PSF's own scale, of which the pixels' sides hold other numbers of samples."""
+    sky = fits.Header({**wcs(0.2, 0.1), "CRVAL1": 150.0, "CRVAL2": 2.0})
+    path = tmp_path / "image.fits"
+    noise = np.random.default_rng(1).normal(size=(30, 30))
+    for hdus, given in (
+        ([image(moffat(), "PSF", PIXELSCL=0.05)], {}),
+        ([], {"psf": written(tmp_path / "psf.fits", image(moffat(), "PSF", PIXELSCL=0.05))}),
+    ):
+        written(path, fits.PrimaryHDU(noise, sky), *hdus)
+        assert bj.Image.read(path, sigma=1.0, **given).psf.sampling == pytest.approx((2, 4))
+
+
 def test_a_scale_without_that_of_the_image():
     assert warned(image(moffat(), **wcs(0.06)), "pixel_scale=").sampling == (1, 1)
     warned(image(moffat(), PIXELSCL=0.0078), "PIXELSCL.*pixel_scale=")

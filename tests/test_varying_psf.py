@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from astropy.io import fits
 from astropy.nddata import NDData
 from photutils.psf import GriddedPSFModel
 
 import bayesjoint as bj
 from bayesjoint.images.psf import VaryingPSF
 from bayesjoint.images.psf_field import CellField, FunctionField, GridField, PolynomialField
+from bayesjoint.images.psf_files import to_hdu
 from bayesjoint.scene.planning import BUDGET, is_coarse, render_errors
 from bayesjoint.scene.reach import place_errors
 
@@ -209,6 +211,71 @@ def test_extrapolation_is_said_once(caplog):
         psf.at(50, 70)
         psf.cropped(5, 5).at(200, 70)
     assert len(caplog.records) == 1 and "extrapolated" in caplog.text
+
+
+def psfex_table(name):
+    """PSFEx's table of a PSF that is wider by 1 % a pixel in x, by 2 % in y."""
+    terms = [samples(200, 200), samples(300, 200) - samples(200, 200), samples(200, 200).T]
+    column = fits.Column("PSF_MASK", f"{3 * 61 * 61}E", dim="(61,61,3)", array=np.array([terms]))
+    hdu = fits.BinTableHDU.from_columns([column], name=name)
+    hdu.header.update({"PSF_SAMP": 1 / OVERSAMPLING, "POLNAXIS": 2, "POLNGRP": 1, "POLDEG1": 1})
+    for k, axis in enumerate("XY", 1):
+        hdu.header.update({f"POLNAME{k}": f"{axis}_IMAGE", f"POLZERO{k}": 1, f"POLSCAL{k}": 300})
+    return hdu
+
+
+SOURCES = {
+    "path": lambda path, origin: path,
+    "object": lambda path, origin: bj.PSF.read(path),
+    "object that says where": lambda path, origin: bj.PSF.read(path, origin=origin),
+    "file that says where": lambda path, origin: written(path, bj.PSF.read(path, origin=origin)),
+    "file of ours": lambda path, origin: written(path, bj.PSF.read(path)),
+    "in the image's file": lambda path, origin: None,
+    "in the image's file, by us": lambda path, origin: False,
+}
+
+
+def written(path, psf):
+    new = path.with_suffix(".ours.fits")
+    fits.HDUList([fits.PrimaryHDU(), to_hdu(psf)]).writeto(new)
+    return new
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("section", ["", "[11:60,21:60]"])
+@pytest.mark.parametrize("ltv", [(0, 0), (70, 60)])
+def test_where_an_image_begins_in_the_frame_of_its_psf(ltv, section, kind, tmp_path, caplog):
+    """By LTV, by a section, by the PSF itself; none of them twice."""
+    caplog.set_level(logging.WARNING, "bayesjoint")
+    table, path, file = psfex_table("PSF"), tmp_path / "a.psf", tmp_path / "image.fits"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(path)
+    data = np.random.default_rng(1).normal(size=(90, 100))
+    primary = fits.PrimaryHDU(data)
+    primary.header.update({"PIXSCALE": 0.2, "LTV1": -float(ltv[0]), "LTV2": -float(ltv[1])})
+    psf, hdus = SOURCES[kind](path, ltv), [primary]
+    given = {} if not psf else {"psf": psf}
+    if psf is None:
+        hdus.append(table)
+    elif psf is False:
+        hdus.append(to_hdu(bj.PSF.read(path, origin=ltv)))
+    fits.HDUList(hdus).writeto(file)
+    image = bj.Image.read(f"{file}{section}", sigma=1.0, **given)
+    x, y = ltv[0] + 10 * bool(section) + 7, ltv[1] + 20 * bool(section) + 5
+    wanted = bj.PSF.read(path).at(x, y).array
+    np.testing.assert_allclose(image.psf.at(7, 5).array, wanted, rtol=0, atol=1e-12)
+    image.write(tmp_path / "again.fits")
+    again = bj.Image.read(tmp_path / "again.fits")
+    np.testing.assert_array_equal(again.psf.at(7, 5).array, image.psf.at(7, 5).array)
+    assert not caplog.records
+
+
+def test_a_binned_image_of_a_psf_that_varies_is_said(tmp_path, caplog):
+    header = fits.Header({"PIXSCALE": 0.4, "LTV1": -35.0, "LTM1_1": 0.5, "LTM2_2": 0.5})
+    fits.HDUList([fits.PrimaryHDU(np.eye(60), header)]).writeto(tmp_path / "image.fits")
+    fits.HDUList([fits.PrimaryHDU(), psfex_table("PSF_DATA")]).writeto(tmp_path / "a.psf")
+    with caplog.at_level(logging.WARNING, "bayesjoint"):
+        bj.Image.read(tmp_path / "image.fits", sigma=1.0, psf=tmp_path / "a.psf")
+    assert "LTV1, LTV2 are not used" in caplog.text
 
 
 # -- sources --------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def _tried(one: dict[str, Any]) -> dict[str, Any]:
     """What a file is taken for, or why it cannot be read."""
     try:
         return _what(one)
-    except (ValueError, TypeError, OSError) as e:
+    except (ValueError, TypeError, OSError, ImportError) as e:
         return {"error": " ".join(translated(str(e)).split())}
 
 

@@ -50,6 +50,8 @@ HUGE = 1e20
 SQUARE = np.ones((3, 3), bool)
 LONE_SHARE = 0.2
 """Share of single pixels at the edge of a block, from which on the block is counts of 0."""
+SQUARE_SIDES = 0.01
+"""Relative difference of a pixel's sides up to which it is taken as square."""
 DIFFERENT_SIGMA = 1.2
 """Ratio of the sigmas of two planes of noise from which on it is said."""
 MISPLACED_PX = 2.0
@@ -187,7 +189,8 @@ class Reader:
             found = [
                 p
                 for p in self.file.planes
-                if p is not sci and p.kind == kind and (p.is_image or p.constant is not None)
+                if p is not sci and p.kind == kind
+                and (p.is_image or p.constant is not None or (kind == "psf" and is_psf_table(p)))
             ]
             if not found:
                 continue
@@ -266,7 +269,7 @@ class Reader:
         """The PSF in the file; None where there is none."""
         plane = self.partner(sci, ("psf",))
         self._left_out("psf", plane, sci)
-        return None if plane is None else self._psf_hdu(plane)
+        return None if plane is None else self._psf_hdu(plane, sci)
 
     def band(self, sci: Plane) -> tuple[str, list[Decision]]:
         """Band of an image."""
@@ -395,20 +398,31 @@ class Reader:
         else:
             r.missing.append("place")
 
-    def _pixel_area(self, shape: tuple[int, int]) -> float | None:
-        """Area of the middle pixel in steradian; None where the place is not known."""
+    def _placement(self, shape: tuple[int, int]) -> Placement | None:
+        """Where pixels of a shape lie, North up where only their scale is known; None where not."""
         given, args = self.given, self.reading.arguments
         if "pixel_scale" in given:
             scale = to_float(given["pixel_scale"], "arcsec", "pixel_scale")
         elif "wcs" in given:
-            scale = Placement(shape, wcs=celestial(given["wcs"], shape)[0]).pixel_scale
+            return Placement(shape, wcs=celestial(given["wcs"], shape)[0])
         elif "wcs" in args:
-            scale = Placement(shape, wcs=args["wcs"], crop=self.reading.crop).pixel_scale
-        elif "pixel_scale" in args:
-            scale = args["pixel_scale"]
+            return Placement(shape, wcs=args["wcs"], crop=self.reading.crop)
         else:
-            return None
-        return float((scale * u.arcsec).to_value(u.rad) ** 2)
+            scale = args.get("pixel_scale")
+        return None if scale is None else Placement(shape, scale=scale)
+
+    def _pixel_area(self, shape: tuple[int, int]) -> float | None:
+        """Area of the middle pixel in steradian; None where the place is not known."""
+        place = self._placement(shape)
+        return None if place is None else float((place.pixel_scale * u.arcsec).to_value(u.rad) ** 2)
+
+    def _pixel_sides(self, shape: tuple[int, int]) -> float | tuple[float, float] | None:
+        """Sides (y, x) of the middle pixel in arcsec; one number where it is square."""
+        place = self._placement(shape)
+        if place is None or place.wcs is None:
+            return None if place is None else place.pixel_scale
+        sx, sy = np.linalg.norm(Frame(place.sky_middle).jacobian(place, *place.middle), axis=0)
+        return place.pixel_scale if abs(sx / sy - 1) < SQUARE_SIDES else (float(sy), float(sx))
 
     # -- noise
     def _noise(self, sci: Plane, data: np.ndarray, unit: u.UnitBase | None) -> np.ndarray:
@@ -672,31 +686,22 @@ class Reader:
         from bayesjoint.images import psf_files
 
         given, r = self.given, self.reading
-        scale = None
-        area = self._pixel_area(sci.shape[-2:])
-        if area is not None:
-            scale = float(np.sqrt(area) * u.rad.to(u.arcsec))
+        scale = self._pixel_sides(sci.shape[-2:])
         if "psf" in given:
             value = given["psf"]
             if is_file(value):
                 band = given.get("band") or self.band(sci)[0]
-                options = {"pixel_scale": scale, "origin": r.parent, "band": band}
+                options = {"pixel_scale": scale, "band": band}
                 options["oversampling"] = given.get("psf_oversampling")
                 try:
                     value, decisions = psf_files.inspect(value, **options)
                 except ValueError as e:
-                    if _label(given["psf"]) in str(e):
+                    if pathlib.PurePath(_label(given["psf"])).name in str(e):
                         raise
                     raise ValueError(f"{_label(given['psf'])}: {e}") from e
                 r.decisions += decisions
                 r.decide("PSF", f"from {_label(given['psf'])}")
-                if getattr(value, "varies", False) and r.parent != (0, 0):
-                    r.decide("PSF", f"pixel (0, 0) of the image is {r.parent} of the PSF's frame")
-            elif isinstance(value, PSF) and value.varies:
-                untold = tuple(value.origin) == (0, 0)
-                value = value.cropped(*(r.parent if untold else sci.offset))
-                if untold and r.parent != (0, 0):
-                    r.decide("PSF", f"pixel (0, 0) of the image is {r.parent} of the PSF's frame")
+            value = self._begun(value, sci)
             if given.get("psf_oversampling") is not None and not is_file(given["psf"]):
                 came = "None" if value is None else f"a {type(value).__name__}"
                 raise ValueError(
@@ -714,14 +719,32 @@ class Reader:
                 "leave psf_oversampling= out."
             )
 
-    def _psf_hdu(self, plane: Plane) -> Any:
+    def _psf_hdu(self, plane: Plane, sci: Plane) -> Any:
         from bayesjoint.images import psf_files
 
-        area = self._pixel_area(self.file.primary.shape[-2:] or (1, 1))
-        scale = None if area is None else float(np.sqrt(area) * u.rad.to(u.arcsec))
+        scale = self._pixel_sides(sci.shape[-2:])
         options = {"pixel_scale": scale, "oversampling": self.given.get("psf_oversampling")}
         psf, decisions = psf_files.from_hdu(plane.hdu, **options, hdus=self.file.hdus)
         self.reading.decisions += decisions
+        return self._begun(psf, sci)
+
+    def _begun(self, psf: Any, sci: Plane) -> Any:
+        """A PSF that varies, where the image begins: as it says itself, else as the header does."""
+        if not (isinstance(psf, PSF) and psf.varies):
+            return psf
+        told = psf.origin != (0.0, 0.0)
+        cut = any(sci.header.get(k) for k in ("LTV1", "LTV2"))
+        if not told and cut and self.reading.parent == sci.offset:
+            self.reading.decide(
+                "PSF",
+                "it varies, and LTV1, LTV2 are not used: it is taken as that of this image's own "
+                "pixels; give psf=bj.PSF.read(path, origin=(x, y)) if it is of the parent image's",
+                warning=True,
+            )
+        psf = psf.cropped(*(sci.offset if told else self.reading.parent))
+        if psf.origin != (0.0, 0.0):
+            x, y = psf.origin
+            self.reading.decide("PSF", f"pixel (0, 0) of the image is ({x:g}, {y:g}) of its frame")
         return psf
 
     def _written_by_us(self, sci: Plane) -> None:
@@ -749,7 +772,14 @@ def _parent(sci: Plane, crop: tuple[int, int]) -> tuple[int, int]:
 
 def is_file(value: Any) -> bool:
     """Whether a companion is given as a path, file object or HDUList rather than as pixels."""
-    return isinstance(value, str | os.PathLike | fits.HDUList) or hasattr(value, "read")
+    opened = hasattr(value, "read") and hasattr(value, "seek")  # a PSF, and NDData, have a read
+    return isinstance(value, str | os.PathLike | fits.HDUList) or opened
+
+
+def is_psf_table(plane: Plane) -> bool:
+    """Whether a table is one of PSFEx, or of a PSF that we wrote."""
+    names = getattr(getattr(plane.hdu, "columns", None), "names", None) or ()
+    return "BJPSF" in plane.header or "PSF_MASK" in {n.upper() for n in names}
 
 
 @contextlib.contextmanager
