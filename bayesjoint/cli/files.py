@@ -27,7 +27,7 @@ ARGUMENTS = (
     (r"or move the image by \.shifted\(dx, dy\)", "or add a Shift to the --scene"),
     (r"move the image by \.shifted\(dx, dy\)", "add a Shift to the --scene"),
     (r"\bwcs= or pixel_scale=", "--pixel-scale"), (r"\bpixel_scale\b=?", "--pixel-scale "),
-    (r"\bzeropoint=", "--zeropoint "), (r"\bsigma=", "--sigma "),
+    (r"\bzeropoint=", "--zeropoint "), (r"\boversampling=", "--psf-oversampling "), (r"\bsigma=", "--sigma "),
     (r"\bvariance=", "--variance "), (r"\bivar=", "--ivar "),
     (r"\bmask=None", "--mask none"), (r"\bmask=", "--mask "),
     (r"; got psf=(None|a \w+)\. Give psf=bj\.PSF\(array, oversampling=\.\.\.\) instead", ". Give --psf PATH"),
