@@ -153,5 +153,5 @@ def _beside(options: argparse.Namespace) -> list[dict[str, Any]]:
     given_ |= {f"--{k.replace('_', '-')}": getattr(options, k) is not None for k in ("bands", "names", "zeropoint", "pixel_scale", "bad_bits", *given.COMPANIONS)}
     if any(given_.values()):
         said = " and ".join(k for k, there in given_.items() if there)
-        raise ValueError(f"{said} must come with files on the command line; the images come from {made}. Name the files, or leave it out.")
+        raise ValueError(f"{said} must be for files on the command line; the images come from {made}. Name the files, or leave it out.")
     return images_told(made)
