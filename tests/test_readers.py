@@ -284,6 +284,7 @@ REFUSED = {
     "a section off the image": (lambda: [image()], {"_": "[10:900,1:20]", "sigma": 1}, ("section", "smaller")),
     "a section the wrong way round": (lambda: [image()], {"_": "[20:10,1:20]", "sigma": 1}, ("smaller number first",)),
     "no image": (lambda: [primary()], {"sigma": 1}, ("No image",)),
+    "noise of another version": (lambda: [primary(), sci(ver=2), level(1, "ERR", ver=1)], {}, ("no noise", "belongs to it")),
     "noise alone": (lambda: [primary(), level(1, "ERR")], {"sigma": 1}, ("No image", "ERR", "Name")),
     "a section of three axes": (lambda: [image()], {"_": "[1:9,1:9,1:9]", "sigma": 1}, ("as many axes",)),
     "an oversampling of no PSF": (lambda: [image()], {"sigma": 1, "psf_oversampling": 4}, ("psf_oversampling", "Give psf=")),
@@ -497,10 +498,23 @@ def test_companions_are_of_the_kind_that_they_are_given_as(tmp_path):
         Image.read(path, variance="measure")
 
 
+def test_1e30_in_an_array_is_no_data():
+    for noise in ({"sigma": NOISE}, {"variance": "estimate"}):
+        np.testing.assert_array_equal(Image(np.where(GAP, 1e30, D), pixel_scale=0.2, **noise).mask, GAP)
+    assert not Image(1e25 * np.abs(D), sigma=1e24, pixel_scale=0.2).mask.any()  # in erg/s, say
+
+
 @pytest.mark.parametrize("source", [b"SIMPLE", D, None, 3, fits.PrimaryHDU(D)])
 def test_what_is_no_source_is_refused(source):
     with pytest.raises(ValueError, match="must be a path, URL, file object or HDUList"):
         Image.read(source)
+
+
+def test_a_mask_of_a_bright_neighbour_is_no_matter(heard):
+    star = 300 * np.exp(-np.hypot(X - 15, Y - 45) / 4.0)
+    faint = 0.5 * np.exp(-np.hypot(X - 50, Y - 12) / 2.0)
+    image_ = star + faint + np.random.default_rng(1).normal(0, NOISE, (N, N))
+    assert not Image(image_, sigma=NOISE, pixel_scale=0.2, mask=np.hypot(X - 15, Y - 45) < 25).decisions and not heard()
 
 
 @pytest.mark.parametrize("mask", [GALAXY, GALAXY * 4, ~GALAXY])

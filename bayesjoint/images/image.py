@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from bayesjoint.images.decisions import Decision
 from bayesjoint.images.frame import Frame, Placement
-from bayesjoint.images.noise import hidden_bright, noise_from, nothing_left
+from bayesjoint.images.noise import hidden_bright, is_huge, noise_from, nothing_left
 from bayesjoint.images.psf import PSF
 from bayesjoint.log import log
 from bayesjoint.units import AB_NJY, convert_array, to_array, to_float, unit_zeropoint, zeropoint_from
@@ -44,7 +44,7 @@ class Image:
     psf : PSF or array_like, optional
         An array is taken as an effective PSF on this image's pixels, of any size. None: no blur but the pixel itself.
     mask : array_like of bool, optional
-        True = ignored. Pixels that are not finite, or whose variance is not positive, are masked too, and counted.
+        True = ignored. Pixels that are not finite (or 1e30), or whose variance is not positive, are masked too, and counted.
     wcs : `~astropy.wcs.WCS`, optional
         Celestial WCS. Exactly one of `wcs` and `pixel_scale`.
     pixel_scale : float or Quantity, optional
@@ -143,7 +143,7 @@ class Image:
         unit = data.unit if isinstance(data, u.Quantity) and data.unit != u.dimensionless_unscaled else None
         variance, sigma, ivar = _in_unit_of(unit, variance=variance, sigma=sigma, ivar=ivar)
         data = _pixels(data)
-        bad = ~np.isfinite(data)
+        bad = ~np.isfinite(data) | is_huge(data)
         if mask is not None:
             mask = as_mask(mask, data.shape)
             bad |= mask

@@ -10,10 +10,15 @@ from scipy import ndimage
 
 from bayesjoint.units import to_array
 
-__all__ = ["BRIGHT_SIGMA", "SENTINEL", "estimate_sigma", "hidden_bright", "noise_from", "nothing_left"]
+__all__ = [
+    "BRIGHT_SIGMA", "SENTINEL", "estimate_sigma", "hidden_bright", "is_huge", "noise_from",
+    "nothing_left",
+]  # fmt: skip
 
 BRIGHT_SIGMA, BRIGHT_COUNT, BRIGHT_SHARE = 5.0, 20, 0.75
 """A mask that hides so large a share of so many pixels above so many sigma is named."""
+HUGE, HUGE_RATIO = 1e20, 1e12
+"""A pixel of at least this value, and so many times that of the faintest ones, holds no data."""
 SENTINEL = 1e9
 """Sigma, in units of the smallest ones, from which on it stands for a pixel without data."""
 
@@ -81,8 +86,18 @@ def noise_from(
         return a, note
 
 
+def is_huge(values: np.ndarray) -> np.ndarray:
+    """Pixels that stand for no data, as 1e30 does: no image spans so many orders of magnitude."""
+    size = np.abs(values)
+    huge = size >= HUGE
+    if not huge.any():
+        return huge
+    some = size[np.isfinite(size) & (size > 0)]
+    return huge & (size > HUGE_RATIO * np.percentile(some, 1)) if some.size else huge
+
+
 def hidden_bright(data: np.ndarray, bad: np.ndarray, empty: np.ndarray) -> str:
-    """Say where a mask hides most of what is bright; "" where it does not.
+    """Say where a mask hides most of what is bright, and no object is left; "" where it does not.
 
     Parameters
     ----------
@@ -101,7 +116,8 @@ def hidden_bright(data: np.ndarray, bad: np.ndarray, empty: np.ndarray) -> str:
     bright = ok & (smooth > BRIGHT_SIGMA * s)
     count = int(bright.sum())
     share = float(bad[bright].mean()) if count else 0.0
-    if count < BRIGHT_COUNT or share <= BRIGHT_SHARE:
+    seen = ndimage.binary_opening(bright & ~bad, np.ones((3, 3)))  # without the rims of objects
+    if count < BRIGHT_COUNT or share <= BRIGHT_SHARE or seen.any():
         return ""
     return (
         f"the mask hides {100 * share:.0f} % of the {count} pixels above {BRIGHT_SIGMA:g} sigma: it "

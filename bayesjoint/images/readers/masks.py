@@ -273,7 +273,7 @@ def bad_pixels(
         For a plane that is not there, and bits of what has none.
     """
     a = np.asarray(a)
-    nan = ~np.isfinite(a) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
+    nan = ~(np.abs(a) < 2.0**63) if a.dtype.kind == "f" else np.zeros(a.shape, bool)
     whole = np.where(nan, 0, a)
     if a.dtype.kind == "f" and (whole != np.round(whole)).any():
         if bad_bits is not None:

@@ -23,7 +23,13 @@ from bayesjoint.images.decisions import Decision
 from bayesjoint.images.files import SUFFIXES, FitsFile, Plane, opened, stem_of, tags
 from bayesjoint.images.frame import Frame, Placement
 from bayesjoint.images.image import as_mask
-from bayesjoint.images.noise import BRIGHT_SIGMA, SENTINEL, estimate_sigma, hidden_bright
+from bayesjoint.images.noise import (
+    BRIGHT_SIGMA,
+    SENTINEL,
+    estimate_sigma,
+    hidden_bright,
+    is_huge,
+)
 from bayesjoint.images.planes import NOISE_KINDS
 from bayesjoint.images.psf import PSF
 from bayesjoint.images.readers import bands, photometry
@@ -45,8 +51,6 @@ SENTINELS = np.array([-99, -999, -9999, -99999, -32768, -32767, -2147483648.0])
 """Whole numbers that stand for "no data" among pixels that are not whole."""
 FRACTIONS = 0.99
 """Share of the pixels that are not whole, from which on a sentinel is no value by chance."""
-HUGE = 1e20
-"""No image's pixel is so large."""
 SQUARE = np.ones((3, 3), bool)
 LONE_SHARE = 0.2
 """Share of single pixels at the edge of a block, from which on the block is counts of 0."""
@@ -204,9 +208,10 @@ class Reader:
                 if between or len(alike) < 2:
                     return (between or same)[0]
                 continue
-            if sci.kind != "science" and len(found) == 1 and not found[0].group:
-                return found[0]
-            if len(self.images()) == 1 and len(found) == 1:
+            versions = {p.header["EXTVER"] for p in (sci, *found) if "EXTVER" in p.header}
+            if len(found) > 1 or len(versions) > 1:
+                continue
+            if len(self.images()) == 1 or (sci.kind != "science" and not found[0].group):
                 return found[0]
         return None
 
@@ -900,7 +905,7 @@ def filled_blocks(data: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, list
     if usable.sum() < 18:
         return out, values
     rest = data[usable]
-    sentinel, huge = np.isin(rest, SENTINELS), np.abs(rest) >= HUGE
+    sentinel, huge = np.isin(rest, SENTINELS), is_huge(rest)
     plain = rest[~sentinel & ~huge & (rest != 0)]
     fractions = plain.size >= 18 and (plain != np.round(plain)).mean() > FRACTIONS
     for value in np.unique(rest[huge | sentinel if fractions else huge]):

@@ -128,7 +128,7 @@ def _missing(what: str, source: Any) -> str:
     beside = sibling(Address.of(path).file) if path else []
     hint = f" (beside it lies {', '.join(beside)})" if beside else ""
     return (
-        "has no noise, for it has no extension VAR, ERR or IVAR: give variance=, sigma= or ivar= as "
+        "has no noise, for no extension VAR, ERR or IVAR belongs to it: give variance=, sigma= or ivar= as "
         f"numbers or a file{hint}, or measure it with variance='estimate'"
     )
 
