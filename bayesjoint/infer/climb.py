@@ -1,19 +1,25 @@
-"""Climb: from a scene and where to begin to its `Fit`, by way of render plans that serve and other starts where the first end is suspect."""
+"""Climb: from a scene and where to begin to its `Fit`, by way of render plans that serve, and of other starts where one is not enough."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from astropy.table import Table
 
 from bayesjoint.infer.approach import approach
-from bayesjoint.infer.basins import others, suspects
+from bayesjoint.infer.basins import suspects
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
+from bayesjoint.infer.search import Mode, Place, candidates, concentric, overlapping
+from bayesjoint.scene.alike import alike
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.scene.starts import linear_values
+from bayesjoint.sky.extended import Extended
 from bayesjoint.threads import few_threads, largest
 from bayesjoint.units import to_float
 
@@ -23,20 +29,48 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 MANY = 4
-"""Sources that are tried from other starts at most: with more, none is likely to mend them all. With more, buffers are let go of, too."""
+"""Sources up to which overlapping ones are tried from other starts: with more, none is likely to mend them all. With more, buffers are let go of, too."""
 GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
+FOLLOWED = 3
+"""Places that are followed to their ends, unless the user says how many; after two that lead to one maximum no more."""
+HELD = 0.01
+"""Part of the evidence from which on another maximum counts."""
 
 
-def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max_iterations: int, progress: bool) -> Fit:
+@dataclass
+class End:
+    """Where one start led: the scene on the plan that served, the state there, and its values."""
+
+    scene: Scene
+    state: State
+    values: dict[str, float]
+
+    @property
+    def height(self) -> float:
+        return self.state.log_density
+
+
+def fit(
+    scene: Scene,
+    start: Mapping[str, Any] | Fit | None,
+    *,
+    prior: bool,
+    max_iterations: int,
+    progress: bool,
+    starts: int | str | None = None,
+    seed: int = 0,
+) -> Fit:
     """Fit a scene (see `Scene.fit`); the scene itself is not changed.
 
-    After convergence the render plan is checked at the result: it is made anew where a source moved or thinned out, and finer where
-    the error of the model is not far below the noise. Where a source then ended far from anything expected, and nobody said where to
-    begin, a few other starts are tried, and the best of all is what is given.
+    Components that share a centre, and sources that overlap, are searched (`bayesjoint.infer.search`): the most promising places are
+    followed to their ends, and the highest is the fit. So is a source whose end is suspect (`bayesjoint.infer.basins`). After
+    convergence the render plan is checked at the result: it is made anew where a source moved or thinned out, and finer where the
+    error of the model is not far below the noise.
     """
     from tqdm.auto import tqdm
 
+    starts = _starts(starts, start)
     values = scene.start
     if start is not None:
         given = start.values if isinstance(start, Fit) else start
@@ -50,6 +84,7 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
     elif len(scene.names) and not scene.automatic:
         values = linear_values(scene, values)[0]
     _start_inside(scene, scene.unconstrain(values), values)
+    searched = starts != 1 and max_iterations > 1 and len(scene.names) > 0
     with few_threads(largest(scene)), tqdm(total=max_iterations, desc="LM", disable=not progress, leave=False) as bar:
 
         def report(record: dict[str, Any]) -> None:
@@ -58,48 +93,206 @@ def fit(scene: Scene, start: Mapping[str, Any] | Fit | None, *, prior: bool, max
 
         if start is None and max_iterations > 1:
             values = approach(scene, values, prior=prior, report=report)
-        best = _climb(scene, values, prior, max_iterations, report)
-        suspect = suspects(scene, best[2], values, best[1].converged) if start is None and max_iterations > 1 else {}
-        said = ""
+        options = {"prior": prior, "max_iterations": max_iterations, "report": report}
+        first, ends, words = values, [], ""
+        if searched:
+            places, said = _places(scene, values, starts, seed, prior, report)
+            for place in places:
+                ends.append(_climb(scene, place.values, **options))
+                if starts == "auto" and len(ends) > 1 and _same(ends[0], ends[1], scene):
+                    break
+        else:
+            said = ""
+        if not ends:
+            ends = [_climb(scene, values, **options)]
+        best = _highest(ends)
+        suspect = suspects(scene, best.values, first, best.state.converged) if searched and starts == "auto" else {}
         if len(suspect) > MANY:
-            said = f"{', '.join(list(suspect)[:3])} and {len(suspect) - 3} other sources ended where other starts might help: none was tried for so many."
-        elif suspect:
-            trials = [linear_values(scene, v)[0] for v in others(scene, values, suspect)]
-            found = [_climb(scene, v, prior, max_iterations, report) for v in trials]
-            first, highest = best[1].log_density, max(found, key=lambda f: f[1].log_density, default=best)
-            if highest[1].log_density > first + GAIN or not best[1].converged:
-                best = max([best, highest], key=lambda f: (f[1].converged, f[1].log_density))
-            same = sum(abs(f[1].log_density - best[1].log_density) < GAIN for f in found)
-            said = f"From the automatic start {'; '.join(dict.fromkeys(suspect.values()))}: of {len(found) + 1} starts this is the best, and {same} other{'s' * (same != 1)} led to it."
-    return Fit(*best[:2], prior, best[3], said)
+            words = f"{', '.join(list(suspect)[:3])} and {len(suspect) - 3} other sources ended where other starts might help: none was tried for so many."
+        elif suspect and not said:
+            group = [c for c in scene.components if c.name in suspect and isinstance(c, Extended)]
+            found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report)
+            for place in found:
+                if place.promise > best.height + GAIN or not best.state.converged:
+                    ends.append(_climb(scene, place.values, **options))
+            best = _highest(ends)
+            said = "; ".join(dict.fromkeys(suspect.values()))
+            said = f"From the automatic start {said}: other starts were tried."
+        best = _ordered(best, options)
+        best, errors = _checked(best, options)
+    restarts, modes, line = _restarts(scene, best, ends, said, prior)
+    result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))))
+    result.restarts, result.modes = restarts, modes
+    return result
+
+
+def _starts(starts: int | str | None, start: Any) -> int | str:
+    """How many places are followed to their ends.
+
+    Raises
+    ------
+    ValueError
+        For anything but "auto" and a positive whole number.
+    """
+    if starts is None:
+        return "auto" if start is None else 1
+    if starts != "auto" and (isinstance(starts, bool | str) or int(starts) != starts or starts < 1):
+        raise ValueError(f"starts must be 'auto' or a positive whole number; got {starts!r}. Give for example starts=10.")
+    return starts if starts == "auto" else int(starts)
+
+
+def _places(
+    scene: Scene, values: dict[str, float], starts: int | str, seed: int, prior: bool, report: Callable[[dict[str, Any]], None]
+) -> tuple[list[Place], str]:
+    """Where to begin, the most promising first, and what was searched for in words; nothing where one start is enough."""
+    count = FOLLOWED if starts == "auto" else int(starts)
+    groups = concentric(scene)
+    extended = [c for c in scene.components if isinstance(c, Extended)]
+    if len(extended) <= MANY:
+        together = overlapping(scene, values)
+        # components on one centre beside a neighbour are searched together with it
+        groups = [g for g in groups if not any({c.name for c in g} <= {c.name for c in t} for t in together)] + together
+    if starts != "auto" and not groups:
+        groups = [[c] for c in extended]
+    if not groups:
+        return [], ""
+    best, places = dict(values), []
+    for group in groups:
+        found = candidates(scene, best, group, prior=prior, count=count, seed=seed, report=report)
+        if found:
+            best = dict(found[0].values)
+            # the others of this group with what the next ones come to
+            places = [*found[:1], *places, *found[1:]]
+    if len(groups) > 1:
+        places = [Place(best, math.inf), *[p for p in places if p.values != best]]
+    names = "; ".join(" and ".join(c.name for c in g) for g in groups)
+    return places[:count], names
 
 
 def _climb(
-    scene: Scene, values: Mapping[str, float], prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]
-) -> tuple[Scene, State, dict[str, float], dict[str, float]]:
-    """From one start: the scene on the plan that served, where it ended, its values, and the errors of the plan."""
+    scene: Scene, values: Mapping[str, float], *, prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]
+) -> End:
+    """From one start to where it leads, on a render plan that is made anew where it does not serve."""
     history: list[dict[str, Any]] = []
     z = scene.unconstrain(values)
-    for attempt in range(4):
-        state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
-        state.history = history + (state.history if not history else state.history[1:])
-        for k, record in enumerate(state.history):
-            record["iteration"] = k
-        history = state.history
-        z = state.z
+    for attempt in range(3):
+        state = _more(scene, z, history, prior, max_iterations, report)
+        history, z = state.history, state.z
         fitted = {k: float(v) for k, v in scene.constrain(z).items()}
-        if state.converged and attempt < 3 and is_coarse(scene, fitted):
-            _release(scene)
-            scene = scene.replanned(fitted)
-        else:
-            _release(scene)
-            off = render_errors(scene, fitted)
-            bad = {k for k, e in off.items() if e > BUDGET}
-            if not bad or not state.converged or attempt == 3:
-                break
-            scene = refined(scene, 1.6, bad)
+        if attempt == 2 or not state.converged or not is_coarse(scene, fitted):
+            break
+        _release(scene)
+        scene = scene.replanned(fitted)
         z = scene.unconstrain(fitted)
-    return scene, state, fitted, off
+    _release(scene)
+    return End(scene, state, fitted)
+
+
+def _more(
+    scene: Scene, z: torch.Tensor, history: list[dict[str, Any]], prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]
+) -> State:
+    """Go on from z, with the records of what was before."""
+    state = levenberg_marquardt(scene, z, prior=prior, max_iterations=max(1, max_iterations - len(history) + 1), report=report)
+    state.history = history + (state.history if not history else state.history[1:])
+    for k, record in enumerate(state.history):
+        record["iteration"] = k
+    return state
+
+
+def _checked(end: End, options: dict[str, Any]) -> tuple[End, dict[str, float]]:
+    """An end on a plan whose errors are far below the noise, as far as that is to be had, and those errors by image."""
+    scene, state, fitted = end.scene, end.state, end.values
+    for attempt in range(3):
+        errors = render_errors(scene, fitted)
+        bad = {k for k, e in errors.items() if e > BUDGET}
+        if not bad or not state.converged or attempt == 2:
+            break
+        scene = refined(scene, 1.6, bad)
+        state = _more(scene, scene.unconstrain(fitted), state.history, options["prior"], options["max_iterations"], options["report"])
+        fitted = {k: float(v) for k, v in scene.constrain(state.z).items()}
+        _release(scene)
+    return End(scene, state, fitted), errors
+
+
+def _highest(ends: list[End]) -> End:
+    return max(ends, key=lambda e: (e.state.converged, e.height))
+
+
+def _same(a: End, b: End, scene: Scene) -> bool:
+    """Whether two ends are one maximum, by name or with names exchanged: by their heights, which no two share by chance."""
+    return a.state.converged and b.state.converged and abs(a.height - b.height) < GAIN
+
+
+def _ordered(end: End, options: dict[str, Any]) -> End:
+    """An end whose components of one kind on one centre stand in the order of their sizes: names that no prior tells apart."""
+    groups = [{c.name for c in g} for g in concentric(end.scene)]
+    swapped = dict(end.values)
+    for pair in alike(end.scene):
+        if not any(set(pair["names"]) <= g for g in groups):
+            continue
+        a, b = pair["names"]
+        sizes = [f"{n}.r_eff" for n in (a, b)]
+        if all(k in swapped for k in sizes) and swapped[sizes[0]] > swapped[sizes[1]]:
+            for k in end.scene.names:
+                other = b + k[len(a) :]
+                if k.startswith(a + ".") and other in swapped and [k, other] != [k, k]:
+                    swapped[k], swapped[other] = swapped[other], swapped[k]
+    if swapped == end.values:
+        return end
+    new = _climb(end.scene, swapped, **options)
+    return new if new.state.converged and new.height > end.height - GAIN else end
+
+
+def _restarts(scene: Scene, best: End, ends: list[End], searched: str, prior: bool) -> tuple[Table, list[Mode], str]:
+    """The maxima that were found: a table, those that hold a part of the evidence, and a sentence."""
+    maxima: list[tuple[End, int]] = []
+    for end in sorted((e for e in ends if e.state.converged), key=lambda e: -e.height):
+        twin = next((k for k, (m, _) in enumerate(maxima) if abs(m.height - end.height) < GAIN), None)
+        if twin is None:
+            maxima.append((end, 1))
+        else:
+            maxima[twin] = maxima[twin][0], maxima[twin][1] + 1
+    if maxima and abs(maxima[0][0].height - best.height) < 2 * GAIN:
+        maxima[0] = best, maxima[0][1]
+    table = Table(
+        {
+            "log_density": [m.height for m, _ in maxima],
+            "chi2": [m.state.history[-1]["chi2"] for m, _ in maxima],
+            "count": [n for _, n in maxima],
+        }
+    )
+    modes = _modes([m for m, _ in maxima], prior)
+    if not searched or len(ends) < 2:
+        return table, modes, searched if searched.startswith("From") else ""
+    line = f"{maxima[0][1] if maxima else 0} of {len(ends)} starts led to this maximum"
+    if len(maxima) > 1:
+        line += f"; the next one is {maxima[0][0].height - maxima[1][0].height:.1f} lower in log density"
+    if len(modes) > 1:
+        line += f", and holds {100 * modes[1].weight:.0f} % of the evidence"
+    return table, modes, line + "."
+
+
+def _modes(maxima: list[End], prior: bool) -> list[Mode]:
+    """Those maxima that hold more than a per cent of the evidence, by Laplace's approximation of each."""
+    if not maxima or not prior:
+        return []
+    top, found = maxima[0].height, []
+    for end in maxima:
+        if top - end.height > 30 and found:
+            continue
+        precision = end.state.precision.double()
+        sign, logdet = torch.linalg.slogdet(precision)
+        n = len(precision)
+        if not n or float(sign) <= 0 or not math.isfinite(float(logdet)):
+            continue
+        evidence = end.height + 0.5 * n * math.log(2 * math.pi) - 0.5 * float(logdet)
+        found.append((end, torch.linalg.inv(precision), evidence))
+    if not found:
+        return []
+    total = np.logaddexp.reduce([e for *_, e in found])
+    kept = [f for k, f in enumerate(found) if k == 0 or math.exp(f[2] - total) > HELD]
+    total = np.logaddexp.reduce([e for *_, e in kept])
+    return [Mode(f.state.z.detach(), cov, f.height, e, math.exp(e - total)) for f, cov, e in kept]
 
 
 def _release(scene: Scene) -> None:
@@ -114,4 +307,6 @@ def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) ->
     for site, x in zip(scene.layout.sites, z.tolist(), strict=True):
         v = values[site.name]
         if not (np.isfinite(x) and bool(site.prior.support.check(torch.tensor(v, dtype=torch.float64)))):
-            raise ValueError(f"The start {v!r} of {site.name} lies outside its prior: start inside it.")
+            lo, hi = (getattr(site.prior.support, k, None) for k in ("lower_bound", "upper_bound"))
+            ends = f", {float(lo):.4g} to {float(hi):.4g}" if lo is not None and hi is not None else ""
+            raise ValueError(f"The start of {site.name} must be within its prior{ends}; got {v!r}. Start inside it, or give the parameter a prior of your own.")

@@ -62,7 +62,8 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
     n = len(scene.names)
     slope, coordinates = scene.chart.slopes(z)
     if scene.links:
-        slope = scene.links.slopes(full[: scene.layout.count]) @ slope
+        links = scene.links.slopes(full[: scene.layout.count])
+        slope = links @ slope
     chi2, value, parts = 0.0, 0.0, []
     g, h = torch.zeros_like(full), torch.zeros(len(full), len(full), dtype=z.dtype, device=z.device)
     for term in scene.likelihoods:
@@ -74,7 +75,8 @@ def linearise(scene: Scene, z: torch.Tensor, prior: bool) -> State:
         h += hi
     if not scene.links:
         slope = torch.cat([slope, slope.new_zeros(len(full) - n, n)])
-    g, h = slope.T @ g, congruent(slope, h)
+    by_site = g[:n] if not scene.links else links.T @ g
+    g, h = slope.T @ g, congruent(slope, h) + scene.chart.bend(z, by_site, coordinates)
     if prior:
         x = z.detach().clone().requires_grad_(True)
         lp = scene.log_prior(x)

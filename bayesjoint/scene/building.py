@@ -15,6 +15,7 @@ from bayesjoint.scene.layout import Layout, Site, suggest
 from bayesjoint.scene.links import Block, minus, moving, scaled, through, wave
 from bayesjoint.sky.components import Component, Shift, Source, Zeropoint
 from bayesjoint.sky.defaults import Geometry, default_prior
+from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.links import Waves
 from bayesjoint.sky.parameters import Link, Param, Ref, Spec
 from bayesjoint.sky.priors import line_to
@@ -89,6 +90,27 @@ class _Builder:
         if here in trail:
             raise ValueError(f"{here} is shared with itself through {' -> '.join(trail)}: break the circle.")
 
+    def is_concentric(self, component: Component) -> bool:
+        """Whether another extended source is on the very same centre, in an image of both."""
+        if not isinstance(component, Extended):
+            return False
+        centre = self.centre(component)
+        return any(
+            self.centre(c) == centre and any(c.sees(im) and component.sees(im) for im in self.images)
+            for c in self.components
+            if isinstance(c, Extended) and c is not component
+        )
+
+    def centre(self, component: Component) -> list[Any]:
+        """What a component's place is: whose parameters, or the numbers that it is held at."""
+        found = []
+        for k in ("x", "y"):
+            owner, spec = self.owner(component, component.spec(k), ())
+            given = owner.params.get(spec.name)
+            held = given.value if isinstance(given, Param) else None
+            found.append((id(owner), spec.name) if held is None else float(held))
+        return found
+
     # -- a parameter in an image ------------------------------------------------------------------------------------------
     def told(self, component: Component, spec: Spec, im: Image, trail: tuple[str, ...] = ()) -> tuple[Code, str | None]:
         """Where a component's parameter in an image is, and the band or image that tells it apart from others."""
@@ -124,7 +146,11 @@ class _Builder:
             layout.fixed[name] = float(value)
             self.codes[name] = "constant", len(layout.constants) - 1
         else:
-            prior = default_prior(spec, concerned, self.geometry) if given.prior is None else _possible(given.prior, spec, name)
+            if given.prior is None:
+                positive = spec.unit == "flux" and self.is_concentric(component)
+                prior = default_prior(spec, concerned, self.geometry, positive=positive)
+            else:
+                prior = _possible(given.prior, spec, name)
             prior = self.priors.get(name, prior)
             layout.sites.append(Site(name, spec, component, prior, tuple(concerned), given.start, given.prior is None, label, per))
             self.codes[name] = "site", len(layout.sites) - 1
@@ -155,10 +181,10 @@ class _Builder:
             )
         lengths = sorted({i.wavelength for i in users})
         own = self.own(root, spec, link)
-        support = next((s.prior.support for s in self.layout.sites if s.name == f"{root.name}.{own[0][0].name}"), None)
-        if support is None:  # held: by what the parameter is
-            support = default_prior(spec, users, self.geometry).support
-        transform = line_to(support)
+        prior = next((s.prior for s in self.layout.sites if s.name == f"{root.name}.{own[0][0].name}"), None)
+        if prior is None:  # held: by what the parameter is
+            prior = default_prior(spec, users, self.geometry)
+        transform = line_to(prior)
         identity = transform is identity_transform
         basis = link.basis(np.array(lengths), (lengths[0], lengths[-1]))
         rule = wave(basis, link.valued(len(own)), None if identity else transform)

@@ -8,24 +8,33 @@ of mean m and precision P, the amplitudes that are left follow :math:`N(a_0 + A^
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from bayesjoint.scene.amplitudes import Amplitudes, amplitudes, pull
+from bayesjoint.sky.priors import SoftPositive
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Linear", "gather", "leads", "linear_sites"]
+__all__ = ["Linear", "gather", "leads", "linear_sites", "soft_mode"]
+
+FAR_INSIDE = 8.0
+"""Softnesses above 0 from which on the edge of a non-negative flux is not felt."""
+NEWTON_STEPS = 30
 
 
 def linear_sites(scene: Scene) -> list[int]:
-    """Sites on which every image depends linearly and whose prior is Normal: fluxes, sky levels and slopes. None where noise is not Gaussian."""
+    """Sites on which every image depends linearly and whose prior is Normal, or a wide Normal with a soft edge at 0 (`SoftPositive`).
+
+    These are fluxes, sky levels and slopes. There are none where noise is not Gaussian.
+    """
     if not all(term.noise.linear for term in scene.likelihoods):
         return []
-    wanted = [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ == "Normal"]
+    wanted = [i for i, s in enumerate(scene.layout.sites) if s.spec.unit in ("flux", "image") and type(s.prior).__name__ in ("Normal", "SoftPositive")]
     if not scene.links:
         return wanted
     units = {(c.name, s.name): s.unit for c in scene.components for s in c.specs}
@@ -73,6 +82,8 @@ class Linear:
     ----------
     sites, rest : list of int
         Places in the flat vector of the linear sites, and of the others.
+    softness : tensor, shape (m,)
+        Of the edge at 0 that the prior of a non-negative flux has; NaN where the prior is Normal.
     """
 
     def __init__(self, scene: Scene, reference: torch.Tensor) -> None:
@@ -80,7 +91,13 @@ class Linear:
         self.rest = [i for i in range(len(scene.names)) if i not in set(self.sites)]
         priors = [scene.chart.priors[i] for i in self.sites]
         double = {"dtype": torch.float64, "device": scene.device}
-        self.mean, self.precision = (torch.tensor(v, **double) for v in ([float(p.loc) for p in priors], [float(p.scale) ** -2 for p in priors]))
+        soft = [isinstance(p, SoftPositive) for p in priors]
+        self.mean = torch.tensor([0.0 if s else float(p.loc) for p, s in zip(priors, soft, strict=True)], **double)
+        width = [float(p.width if s else p.scale) for p, s in zip(priors, soft, strict=True)]
+        self.precision = torch.tensor(width, **double) ** -2
+        softness = [float(p.softness) if s else math.nan for p, s in zip(priors, soft, strict=True)]
+        self.softness = torch.tensor(softness, **double)
+        self.soft = torch.tensor([k for k, s in enumerate(soft) if s], dtype=torch.int64, device=scene.device)
         self.a0 = reference[self.sites].detach().double()
         self.lead = leads(scene, scene.full(reference.detach()), self.sites)  # the same everywhere
         self.places = torch.tensor(self.sites, dtype=torch.int64, device=scene.device)
@@ -91,6 +108,14 @@ class Linear:
     def embed(self, z: torch.Tensor) -> torch.Tensor:
         """The whole flat vector, of the others' z and the linear sites at their prior's mean."""
         return self.start.index_copy(0, self.index, z)
+
+    def log_factor(self, amplitudes: torch.Tensor) -> torch.Tensor:
+        """What the edges of non-negative fluxes add to the log prior of amplitudes (..., m): shape (...).
+
+        It is the sum of ln 2 Phi(f/s): the integrals above are without it.
+        """
+        soft = amplitudes.index_select(-1, self.soft) / self.softness[self.soft]
+        return (torch.special.log_ndtr(soft) + math.log(2)).sum(-1)
 
     def solve(self, full: torch.Tensor, slopes: bool = True) -> Solution:
         """The linear sites' Gaussian at the values `full`; theirs are what it is counted from, for the sake of rounding.
@@ -120,10 +145,10 @@ class Linear:
     def profile(self, z: torch.Tensor) -> tuple[torch.Tensor, float]:
         """The whole flat vector with the linear sites where the log density is highest, given the others in it, and that log density."""
         s = self.solve(self.scene.full(self.scene.chart.values(z)[0]), slopes=False)
-        best = z.clone()
-        best[self.sites] = s.mean.to(z.dtype)
+        best, mode = z.clone(), s.mode()
+        best[self.sites] = mode.to(z.dtype)
         prior = float(self.scene.log_prior(best))
-        return best, prior + float(s.log_likelihoods(s.mean).sum())
+        return best, prior + float(s.log_likelihoods(mode).sum())
 
 
 class Solution:
@@ -133,7 +158,7 @@ class Solution:
         self.linear, self.full, self.parts = linear, full, parts
         self.a0 = a0 = full[linear.sites].double()
         off = linear.mean - a0
-        a = h + torch.diag(linear.precision)
+        self.precision = a = h + torch.diag(linear.precision)
         # in units of each amplitude's own precision: fluxes and skies differ by many powers of ten
         self.scale = torch.diagonal(a).rsqrt()
         self.factor = torch.linalg.cholesky(a * self.scale[:, None] * self.scale)
@@ -143,6 +168,13 @@ class Solution:
         self.mean = a0 + self.step
         logdet = 2 * torch.log(torch.diagonal(self.factor)).sum() - 2 * torch.log(self.scale).sum()
         self.value = sum(a.level for a in parts) - 0.5 * (chi2 + (linear.precision * off * off).sum() - half @ half + logdet)
+
+    def mode(self) -> torch.Tensor:
+        """Amplitudes (m,) of the highest density: the mean, unless non-negative fluxes are held up by their edges."""
+        soft, softness = self.linear.soft, self.linear.softness[self.linear.soft]
+        if not len(soft) or bool((self.mean[soft] > FAR_INSIDE * softness).all()):
+            return self.mean
+        return soft_mode(self.precision, self.mean, soft, softness)
 
     def covariance(self) -> torch.Tensor:
         """Of the linear sites, shape (m, m)."""
@@ -165,6 +197,63 @@ class Solution:
         """Gradient of `value` by the full vector, apart from the linear sites themselves."""
         covariance = self.covariance()
         return sum(pull(term, self.full, a, self.step, covariance) for term, a in zip(self.linear.scene.likelihoods, self.parts, strict=True))
+
+
+def soft_mode(
+    precision: torch.Tensor, mean: torch.Tensor, soft: torch.Tensor, softness: torch.Tensor
+) -> torch.Tensor:
+    """Where a Gaussian times Phi(x/s) of some coordinates is highest; the logarithm is concave.
+
+    Parameters
+    ----------
+    precision, mean : tensors, shape (m, m) and (m,)
+        Of the Gaussian.
+    soft : tensor of int, shape (k,)
+        Which coordinates have an edge.
+    softness : tensor, shape (k,)
+        Their s.
+    """
+    # first the edges as walls, at one softness: fluxes below go there, one after the other as needed
+    x = mean.clone()
+    held = torch.zeros_like(mean, dtype=torch.bool)
+    floor = torch.zeros_like(mean).index_copy(0, soft, softness)
+    for _ in range(len(soft)):
+        low = (x[soft] < softness) & ~held[soft]
+        if not bool(low.any()):
+            break
+        held[soft[low]] = True
+        free = ~held
+        x = torch.where(held, floor, mean)
+        if bool(free.any()):
+            pull = precision[free][:, held] @ (floor - mean)[held]
+            x[free] = mean[free] - torch.linalg.solve(precision[free][:, free], pull)
+    # then Newton's steps on the density itself, halved where they overshoot
+
+    def value(x: torch.Tensor) -> torch.Tensor:
+        off = x - mean
+        return -0.5 * off @ precision @ off + torch.special.log_ndtr(x[soft] / softness).sum()
+
+    now = value(x)
+    for _ in range(NEWTON_STEPS):
+        u = x[soft] / softness
+        rate = torch.exp(-0.5 * u * u - 0.5 * math.log(2 * math.pi) - torch.special.log_ndtr(u))
+        gradient = -precision @ (x - mean)
+        gradient[soft] += rate / softness
+        curvature = precision.clone()
+        curvature[soft, soft] += rate * (u + rate) / softness**2
+        scale = torch.diagonal(curvature).rsqrt()
+        scaled = curvature * scale[:, None] * scale
+        step = torch.linalg.solve(scaled, gradient * scale) * scale
+        gain = float(gradient @ step)
+        if not gain > 1e-9:
+            break
+        part = 1.0
+        while part > 1e-3 and not float(then := value(x + part * step)) > float(now):
+            part *= 0.5
+        if part <= 1e-3:
+            break
+        x, now = x + part * step, then
+    return x
 
 
 class _Marginal(torch.autograd.Function):

@@ -10,12 +10,21 @@ import torch
 
 from bayesjoint.sky.links import OPERATIONS, Above, Expression, Polynomial, WavelengthSpline
 from bayesjoint.sky.parameters import Link, Ref
-from bayesjoint.sky.priors import Angle, AxisRatio
+from bayesjoint.sky.priors import (
+    Angle,
+    AxisRatio,
+    SoftPositive,
+    TruncatedLogNormal,
+    TruncatedNormal,
+)
 from bayesjoint.units import to_float
 
 __all__ = ["link_from_plain", "link_to_plain", "prior_from_plain", "prior_to_plain", "ref_from_plain"]
 
-OURS = {"AxisRatio": AxisRatio, "Angle": Angle}
+OURS = {
+    kind.__name__: kind
+    for kind in (AxisRatio, Angle, TruncatedNormal, TruncatedLogNormal, SoftPositive)
+}
 KNOWN = (
     "Normal",
     "LogNormal",

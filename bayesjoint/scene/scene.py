@@ -415,23 +415,43 @@ class Scene:
         return found
 
     # -- fitting and saving -----------------------------------------------------------------------------------------------
-    def fit(self, start: Mapping[str, Any] | Fit | None = None, *, prior: bool = True, max_iterations: int = 100, progress: bool = True) -> Fit:
+    def fit(
+        self,
+        start: Mapping[str, Any] | Fit | None = None,
+        *,
+        starts: int | str | None = None,
+        prior: bool = True,
+        max_iterations: int = 100,
+        progress: bool = True,
+        seed: int = 0,
+    ) -> Fit:
         """Maximise the log density by Levenberg-Marquardt; see `bayesjoint.infer.fit.Fit`.
 
         Parameters
         ----------
         start : mapping of values, or a previous Fit, optional
             Where to begin, by site in arcsec, degree, nJy or Quantities; sites that are not in it begin at the automatic start.
+        starts : int or "auto", optional
+            How many places are followed to their ends; the highest is the fit. "auto", the default without `start`, searches where
+            one start is not enough: components that share a centre, sources that overlap, a source that ended far out. 1, the
+            default with `start`, begins there alone.
         prior : bool
             False maximises the likelihood alone, in the same coordinates.
         max_iterations : int
             Steps after which to give up, and say so.
         progress : bool
             Show a progress bar.
+        seed : int
+            Of the shapes that a search looks at.
+
+        Raises
+        ------
+        ValueError
+            For a start outside its prior, or `starts` that are neither "auto" nor a positive whole number.
         """
         from bayesjoint.infer.climb import fit
 
-        return fit(self, start, prior=prior, max_iterations=max_iterations, progress=progress)
+        return fit(self, start, prior=prior, max_iterations=max_iterations, progress=progress, starts=starts, seed=seed)
 
     def describe(self) -> str:
         """A table of the sites in words: unit, prior, start, images."""

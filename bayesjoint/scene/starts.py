@@ -7,7 +7,7 @@ skies solved linearly; the best is what Levenberg-Marquardt begins at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +17,12 @@ from torch.distributions import biject_to
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
-from bayesjoint.scene.linear import gather, leads
+from bayesjoint.scene.linear import FAR_INSIDE, gather, leads, soft_mode
 from bayesjoint.scene.planning import make_plans
 from bayesjoint.sky.components import Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.parameters import Param, Ref, Spec
+from bayesjoint.sky.priors import SoftPositive
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
@@ -32,6 +33,8 @@ MOST, SPARE = 40, 8
 """Patches of light in an image that are measured, the highest first: at most, and beyond twice the number of sources."""
 HIDDEN = 1.2
 """Radius about a point, in units of the PSF's width, within which nothing else is looked for."""
+SPREAD = (0.4, 1.4)
+"""Sizes that the first and the last of several sources on one centre begin at, in units of the light's."""
 INDICES, SIZES = (1.0, 2.0, 4.0), (0.6, 1.0, 1.6)
 
 
@@ -56,8 +59,14 @@ def starts(scene: Scene) -> dict[str, float]:
     points = [(c, place) for c in sources if not isinstance(c, Extended) and (place := _given_position(c, scene)) is not None]
     blobs = {im.name: _blobs(im, scene, _clear(im, scene, [p for c, p in points if c.sees(im)])) for im in scene.images}
     free = {name: list(found) for name, found in blobs.items()}
-    for c in sources:
-        blob = _choose(c, [im for im in scene.images if c.sees(im)], blobs, free, scene)
+    owners, taken, spread = [_place_owner(c) for c in sources], {}, _spread(sources)
+    # whose place is another's comes after it, and begins at the same light
+    for c, owner in sorted(zip(sources, owners, strict=True), key=lambda p: p[1] is not p[0]):
+        blob = taken.get(owner.name) if owner is not c else None
+        if blob is None:
+            blob = _choose(c, [im for im in scene.images if c.sees(im)], blobs, free, scene)
+        taken[c.name] = blob
+        blob = replace(blob, size=blob.size * spread.get(c.name, 1.0))
         known = c.begin(blob.size) if isinstance(c, Extended) else {}
         values |= {s.name: _own(s, known.get(s.spec.name, _guess(s.spec, blob))) for s in scene.layout.sites if s.component is c}
     for s in scene.layout.sites:
@@ -65,6 +74,26 @@ def starts(scene: Scene) -> dict[str, float]:
             guess = np.median(s.images[0].data[s.images[0].valid]) if s.spec.name == "level" else s.spec.guess or 0.0
             values[s.name] = _own(s, float(guess))
     return _refine(scene, values)
+
+
+def _place_owner(c: Source) -> Source:
+    """The source whose place another's is; itself where it has its own."""
+    owner = c
+    while isinstance(given := owner.params.get("x"), Ref) and isinstance(given.component, Source):
+        owner = given.component
+    return owner
+
+
+def _spread(sources: list[Source]) -> dict[str, float]:
+    """Sizes of extended sources that share a place, in units of the light's: different ones, in the order in which they are listed."""
+    out: dict[str, float] = {}
+    extended = [c for c in sources if isinstance(c, Extended)]
+    for owner in {_place_owner(c).name for c in extended}:
+        group = [c for c in extended if _place_owner(c).name == owner]
+        if len(group) > 1:
+            for c, factor in zip(group, np.geomspace(*SPREAD, len(group)), strict=True):
+                out[c.name] = float(factor)
+    return out
 
 
 def _guess(spec: Spec, blob: Blob) -> float:
@@ -252,7 +281,8 @@ def placed_ellipse(frame: Frame, im: Image, pixel: tuple[float, float], moments:
 def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, float], float]:
     """Solve fluxes and skies for given structure, by weighted least squares with their priors; returns values and chi² + penalty.
 
-    A prior that is not Normal counts as one of its mean and standard deviation, and the solution is moved to where it allows it.
+    Fluxes that are not to be negative are held up by the soft edge of their prior. Any other prior that is not Normal counts as one of
+    its mean and standard deviation, and the solution is moved to where it allows it.
     """
     sites = scene.layout.sites
     linear = [i for i, s in enumerate(sites) if s.spec.unit in ("flux", "image") and s.start is None]
@@ -270,11 +300,16 @@ def linear_values(scene: Scene, values: dict[str, float]) -> tuple[dict[str, flo
     g, chi2 = g.cpu().numpy() + precision * np.where(precision > 0, mean - at, 0.0), float(chi2)
     scale = 1 / np.sqrt(np.where(np.diag(h) > 0, np.diag(h), 1.0))
     x = np.linalg.lstsq(h * scale[:, None] * scale, g * scale, rcond=1e-12)[0] * scale
+    soft = [k for k, i in enumerate(linear) if isinstance(sites[i].prior, SoftPositive)]
+    softness = np.array([float(sites[linear[k]].prior.softness) for k in soft])
+    if soft and (x + at)[soft].min(initial=np.inf, where=np.isfinite(softness)) < FAR_INSIDE * softness.max():
+        system = (torch.from_numpy(v) for v in (h, x + at, np.array(soft), softness))
+        x = soft_mode(*system).numpy() - at
     solved = {
-        sites[i].name: float(v) if type(sites[i].prior).__name__ == "Normal" else _own(sites[i], float(v))
+        sites[i].name: float(v) if type(sites[i].prior).__name__ in ("Normal", "SoftPositive") else _own(sites[i], float(v))
         for i, v in zip(linear, x + at, strict=True)
     }
-    return {**values, **solved}, chi2 - float(g @ x)
+    return {**values, **solved}, chi2 - float(2 * g @ x - x @ h @ x)
 
 
 def _refine(scene: Scene, values: dict[str, float]) -> dict[str, float]:

@@ -12,10 +12,20 @@ import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.sky.parameters import Spec
-from bayesjoint.sky.priors import Angle, AxisRatio
+from bayesjoint.sky.priors import (
+    Angle,
+    AxisRatio,
+    SoftPositive,
+    TruncatedLogNormal,
+    TruncatedNormal,
+)
 
 __all__ = ["Geometry", "default_prior"]
 
+SMALLEST, LARGEST = 0.1, 2.0
+"""Bounds of a length: in units of the finest pixel, and of the frame's longer side."""
+SOFT = 0.1
+"""Softness of a non-negative flux's edge at 0, in units of the error of a point's flux."""
 WIDE = 1e4
 """Width of the flux and sky priors in units of the noise: of the whole image for a flux, of one pixel for a level."""
 
@@ -42,7 +52,21 @@ class Geometry:
         return cls(center, float(half), min(im.pixel_scale for im in images))
 
 
-def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> Any:
+def point_limit(images: Sequence[Image]) -> float:
+    """Error of a point's flux in the best of some images, in nJy (or image units).
+
+    It is sigma times the square root of a Gaussian PSF's noise-equivalent area, 4 pi FWHM² / (8 ln 2).
+    """
+    area = 4 * np.pi / (8 * np.log(2))
+    return min(
+        im.typical_sigma / im.unit_flux * np.sqrt(area) * max(im.psf.fwhm if im.psf is not None else 1.0, 1.0)
+        for im in images
+    )
+
+
+def default_prior(
+    spec: Spec, images: Sequence[Image], geometry: Geometry, *, positive: bool = False
+) -> Any:
     """Return the default prior of one site.
 
     Parameters
@@ -53,6 +77,9 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
         The images that the site concerns.
     geometry : Geometry
         Of all the scene's images.
+    positive : bool
+        Whether a flux is one of several extended components on one centre, of which none may
+        be negative.
     """
     f64 = torch.float64
 
@@ -63,7 +90,12 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
     name = spec.name.split(".")[0]  # that of a link's site begins with the parameter's
     if spec.prior is not None:
         kind, middle, width = spec.prior
-        return dist.LogNormal(t(np.log(middle)), t(width)) if kind == "lognormal" else dist.Normal(t(middle), t(width))
+        log_scale = kind == "lognormal"
+        loc, width = t(np.log(middle) if log_scale else middle), t(width)
+        if np.isfinite(spec.bounds).all():
+            truncated = TruncatedLogNormal if log_scale else TruncatedNormal
+            return truncated(loc, width, t(spec.bounds[0]), t(spec.bounds[1]))
+        return (dist.LogNormal if log_scale else dist.Normal)(loc, width)
     if name in ("x", "y"):
         return dist.Normal(t(geometry.center[name == "y"]), t(geometry.half_size))
     if name == "q":
@@ -72,10 +104,13 @@ def default_prior(spec: Spec, images: Sequence[Image], geometry: Geometry) -> An
         return Angle(t(180.0))
     if spec.unit == "arcsec":
         lo, hi = 0.25 * geometry.finest, geometry.half_size
-        return dist.LogNormal(t(0.5 * np.log(lo * hi)), t(max(1.0, np.log(hi / lo) / 4)))
+        loc, scale = t(0.5 * np.log(lo * hi)), t(max(1.0, np.log(hi / lo) / 4))
+        ends = (SMALLEST * geometry.finest, LARGEST * 2 * geometry.half_size)
+        return TruncatedLogNormal(loc, scale, *(t(v) for v in ends))
     if spec.unit == "flux":
         whole = min(s * np.sqrt(im.valid.sum()) / im.unit_flux for s, im in zip(noise, images, strict=True))
-        return dist.Normal(t(0.0), t(WIDE * float(whole)))
+        width = t(WIDE * float(whole))
+        return SoftPositive(width, t(SOFT * point_limit(images))) if positive else dist.Normal(t(0.0), width)
     if spec.unit == "image":
         scale = noise[0] if name == "level" else noise[0] / max(images[0].shape)
         return dist.Normal(t(0.0), t(WIDE * scale))

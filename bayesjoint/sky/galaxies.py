@@ -27,7 +27,7 @@ def _length(name: str, doc: str, guess: float | None = None) -> Spec:
 
 
 R_EFF = _length("r_eff", "half-light semi-major axis")
-N = Spec("n", "", "Sérsic index", bounds=(0.2, 12.0), prior=("lognormal", 2.0, 0.6))
+N = Spec("n", "", "Sérsic index", bounds=(0.3, 8.0), prior=("lognormal", 2.0, 0.6))
 
 
 class Sersic(Extended):
@@ -81,7 +81,7 @@ class CoreSersic(Extended):
     """
 
     specs_of_profile = (
-        Spec("n", "", "Sérsic index outside the core", bounds=(0.2, 12.0), prior=("lognormal", 3.0, 0.5)),
+        Spec("n", "", "Sérsic index outside the core", bounds=(0.3, 8.0), prior=("lognormal", 3.0, 0.5)),
         _length("r_eff", "half-light semi-major axis of the Sérsic part"),
         _length("r_break", "break radius, between core and Sérsic part", 0.1),
         Spec("alpha", "", "sharpness of the break", bounds=(0.2, 100.0), prior=("lognormal", 4.0, 0.5)),
