@@ -6,7 +6,7 @@ import pytest
 from conftest import TRUTH, small_scene, two_images
 
 import bayesjoint as bj
-from bayesjoint.infer.basins import others, suspects
+from bayesjoint.infer.basins import suspects
 from bayesjoint.scene.alike import alike
 
 QUIET = {"seed": 1, "progress": False}
@@ -122,14 +122,12 @@ def test_a_suspect_end_is_looked_at_from_other_starts():
         scene.plans, {**scene.start, "galaxy.x": 20.0, "galaxy.y": 20.0, "galaxy.r_eff": 0.2}
     )  # as if the automatic start had failed
     best = lost.fit(progress=False)
-    assert best.converged and "this is the best" in best.message
+    assert best.converged and "starts led to this maximum" in best.message
     assert best.log_density == pytest.approx(good.log_density, abs=0.01)
     ends = {**good.values, "galaxy.r_eff": 1e-3}
     assert "galaxy" in suspects(scene, ends, scene.start, True)
     assert suspects(scene, good.values, scene.start, True) == {}
     assert "did not converge" in suspects(scene, good.values, scene.start, False)["galaxy"]
-    trials = others(scene, scene.start, {"galaxy": "why"})
-    assert len(trials) == 3 and all(set(t) == set(scene.start) for t in trials)
 
 
 def test_which_sources_may_change_names():

@@ -54,9 +54,9 @@ def test_a_bounded_prior_in_single_precision(scene, best):
 
 def test_a_start_is_used_or_refused(scene):
     for start in ({"galaxy.q": 1.2}, {"galaxy.n": -1.0}):
-        with pytest.raises(ValueError, match="outside its prior"):
+        with pytest.raises(ValueError, match="must be within its prior"):
             scene.fit(start, progress=False)
-    with pytest.raises(ValueError, match="outside its prior"):
+    with pytest.raises(ValueError, match="must be within its prior"):
         galaxy(scene, n=bj.Param(prior=dist.Uniform(0.5, 8.0), start=9.0)).fit(progress=False)
     with_band = scene.fit({"galaxy.flux[g]": 1e6, "galaxy.flux[i]": 1e6}, max_iterations=1, progress=False)
     for_all = scene.fit({"galaxy.flux": 1e6}, max_iterations=1, progress=False)

@@ -1,4 +1,4 @@
-"""Basins: whether a fit ended where one would not want it to, and other places to begin from."""
+"""Basins: whether a fit ended where one would not want it to."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from bayesjoint.infer.doubts import widths
+from bayesjoint.infer.value_warnings import widths
 from bayesjoint.sky.extended import Extended
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["blended", "others", "suspects"]
+__all__ = ["blended", "suspects"]
 
 FAR = 3.5
 """Widths of its prior from the prior's middle, beyond which a shape is suspect."""
@@ -22,8 +22,6 @@ SMALL = 0.1
 """Half-light radius in pixels below which nothing tells a galaxy from a point."""
 TOLD_APART = -0.999
 """Correlation of two fluxes below which only their sum is known."""
-TRIES = ((1.0, 0.4), (4.0, 2.5), (2.0, 1.0))
-"""Sérsic indices and factors on the starting size, of the other starts."""
 
 
 def suspects(scene: Scene, values: Mapping[str, float], start: Mapping[str, float], converged: bool) -> dict[str, str]:
@@ -67,26 +65,6 @@ def suspects(scene: Scene, values: Mapping[str, float], start: Mapping[str, floa
 def _width(scene: Scene, c: Extended, im: object, start: Mapping[str, float]) -> float:
     size = scene.value(c, "r_eff", im, start) if any(s.name == "r_eff" for s in c.specs) else 0.0
     return float(np.hypot(size, 2 * im.pixel_scale))
-
-
-def others(scene: Scene, start: Mapping[str, float], suspect: Mapping[str, str]) -> list[dict[str, float]]:
-    """Other places to begin from: the first start with other sizes and indices for the sources that are suspect."""
-    out = []
-    for n, factor in TRIES:
-        trial = dict(start)
-        for s in scene.layout.sites:
-            if s.component.name in suspect and s.start is None:
-                if s.spec.name == "n":
-                    trial[s.name] = n
-                elif s.spec.name == "r_eff":
-                    trial[s.name] = start[s.name] * factor
-                elif s.spec.name == "q":
-                    trial[s.name] = 0.7
-                if not bool(s.prior.support.check(torch.tensor(trial[s.name], dtype=torch.float64))):
-                    trial[s.name] = start[s.name]
-        if trial != dict(start) and trial not in out:
-            out.append(trial)
-    return out
 
 
 def blended(scene: Scene, covariance: np.ndarray) -> str:

@@ -34,6 +34,8 @@ GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
 FOLLOWED = 3
 """Places that are followed to their ends, unless the user says how many; after two that lead to one maximum no more."""
+APART = 4.0
+"""Square of the distance in sigma from which on two ends of one height are two maxima."""
 HELD = 0.01
 """Part of the evidence from which on another maximum counts."""
 
@@ -45,9 +47,12 @@ class End:
     scene: Scene
     state: State
     values: dict[str, float]
+    count: int = 1
+    """How many starts led there."""
 
     @property
     def height(self) -> float:
+        """The log density there."""
         return self.state.log_density
 
 
@@ -98,8 +103,8 @@ def fit(
         if searched:
             places, said = _places(scene, values, starts, seed, prior, report)
             for place in places:
-                ends.append(_climb(scene, place.values, **options))
-                if starts == "auto" and len(ends) > 1 and _same(ends[0], ends[1], scene):
+                ends.append(_climb(scene, place.values, **options, count=place.count))
+                if starts == "auto" and len(ends) > 1 and _same(ends[0], ends[1]):
                     break
         else:
             said = ""
@@ -114,10 +119,9 @@ def fit(
             found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report)
             for place in found:
                 if place.promise > best.height + GAIN or not best.state.converged:
-                    ends.append(_climb(scene, place.values, **options))
+                    ends.append(_climb(scene, place.values, **options, count=place.count))
             best = _highest(ends)
-            said = "; ".join(dict.fromkeys(suspect.values()))
-            said = f"From the automatic start {said}: other starts were tried."
+            said = "from the automatic start " + "; ".join(dict.fromkeys(suspect.values()))
         best = _ordered(best, options)
         best, errors = _checked(best, options)
     restarts, modes, line = _restarts(scene, best, ends, said, prior)
@@ -170,7 +174,13 @@ def _places(
 
 
 def _climb(
-    scene: Scene, values: Mapping[str, float], *, prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]
+    scene: Scene,
+    values: Mapping[str, float],
+    *,
+    prior: bool,
+    max_iterations: int,
+    report: Callable[[dict[str, Any]], None],
+    count: int = 1,
 ) -> End:
     """From one start to where it leads, on a render plan that is made anew where it does not serve."""
     history: list[dict[str, Any]] = []
@@ -185,7 +195,7 @@ def _climb(
         scene = scene.replanned(fitted)
         z = scene.unconstrain(fitted)
     _release(scene)
-    return End(scene, state, fitted)
+    return End(scene, state, fitted, count)
 
 
 def _more(
@@ -211,35 +221,53 @@ def _checked(end: End, options: dict[str, Any]) -> tuple[End, dict[str, float]]:
         state = _more(scene, scene.unconstrain(fitted), state.history, options["prior"], options["max_iterations"], options["report"])
         fitted = {k: float(v) for k, v in scene.constrain(state.z).items()}
         _release(scene)
-    return End(scene, state, fitted), errors
+    return End(scene, state, fitted, end.count), errors
 
 
 def _highest(ends: list[End]) -> End:
     return max(ends, key=lambda e: (e.state.converged, e.height))
 
 
-def _same(a: End, b: End, scene: Scene) -> bool:
-    """Whether two ends are one maximum, by name or with names exchanged: by their heights, which no two share by chance."""
-    return a.state.converged and b.state.converged and abs(a.height - b.height) < GAIN
+def _same(a: End, b: End) -> bool:
+    """Whether two ends are one maximum, by name or with names exchanged that no prior tells apart."""
+    if not (a.state.converged and b.state.converged and abs(a.height - b.height) < GAIN):
+        return False
+    try:
+        first, second = (e.scene.unconstrain(_in_order(e.scene, e.values)) for e in (a, b))
+        z = a.scene.unconstrain(a.values)
+    except ValueError:
+        return False
+    # where names were exchanged the precision is that of the other labels: those of the larger one serve
+    off, precision = second - first, a.state.precision
+    if not torch.equal(first, z):
+        precision = torch.diag(torch.ones_like(z))
+    off = torch.where(a.scene.chart.angle, torch.remainder(off + 90.0, 180.0) - 90.0, off)
+    return float(off @ precision @ off) < APART
 
 
-def _ordered(end: End, options: dict[str, Any]) -> End:
-    """An end whose components of one kind on one centre stand in the order of their sizes: names that no prior tells apart."""
-    groups = [{c.name for c in g} for g in concentric(end.scene)]
-    swapped = dict(end.values)
-    for pair in alike(end.scene):
+def _in_order(scene: Scene, values: Mapping[str, float]) -> dict[str, float]:
+    """Values with the names of components of one kind on one centre in the order of their sizes, where no prior tells them apart."""
+    groups = [{c.name for c in g} for g in concentric(scene)]
+    swapped = dict(values)
+    for pair in alike(scene):
         if not any(set(pair["names"]) <= g for g in groups):
             continue
         a, b = pair["names"]
         sizes = [f"{n}.r_eff" for n in (a, b)]
         if all(k in swapped for k in sizes) and swapped[sizes[0]] > swapped[sizes[1]]:
-            for k in end.scene.names:
+            for k in scene.names:
                 other = b + k[len(a) :]
-                if k.startswith(a + ".") and other in swapped and [k, other] != [k, k]:
+                if k.startswith(a + ".") and other in swapped:
                     swapped[k], swapped[other] = swapped[other], swapped[k]
+    return swapped
+
+
+def _ordered(end: End, options: dict[str, Any]) -> End:
+    """An end whose components of one kind on one centre stand in the order of their sizes: names that no prior tells apart."""
+    swapped = _in_order(end.scene, end.values)
     if swapped == end.values:
         return end
-    new = _climb(end.scene, swapped, **options)
+    new = _climb(end.scene, swapped, **options, count=end.count)
     return new if new.state.converged and new.height > end.height - GAIN else end
 
 
@@ -247,13 +275,14 @@ def _restarts(scene: Scene, best: End, ends: list[End], searched: str, prior: bo
     """The maxima that were found: a table, those that hold a part of the evidence, and a sentence."""
     maxima: list[tuple[End, int]] = []
     for end in sorted((e for e in ends if e.state.converged), key=lambda e: -e.height):
-        twin = next((k for k, (m, _) in enumerate(maxima) if abs(m.height - end.height) < GAIN), None)
+        twin = next((k for k, (m, _) in enumerate(maxima) if _same(m, end)), None)
         if twin is None:
-            maxima.append((end, 1))
+            maxima.append((end, end.count))
         else:
-            maxima[twin] = maxima[twin][0], maxima[twin][1] + 1
-    if maxima and abs(maxima[0][0].height - best.height) < 2 * GAIN:
+            maxima[twin] = maxima[twin][0], maxima[twin][1] + end.count
+    if maxima and best.state.converged:  # the highest, on the plan that was checked
         maxima[0] = best, maxima[0][1]
+    total = sum(e.count for e in ends)
     table = Table(
         {
             "log_density": [m.height for m, _ in maxima],
@@ -262,9 +291,11 @@ def _restarts(scene: Scene, best: End, ends: list[End], searched: str, prior: bo
         }
     )
     modes = _modes([m for m, _ in maxima], prior)
-    if not searched or len(ends) < 2:
-        return table, modes, searched if searched.startswith("From") else ""
-    line = f"{maxima[0][1] if maxima else 0} of {len(ends)} starts led to this maximum"
+    if not searched:
+        return table, modes, ""
+    line = f"{maxima[0][1] if maxima else 0} of {total} starts led to this maximum"
+    if searched.startswith("from"):
+        line = f"{searched[0].upper()}{searched[1:]}: {line}"
     if len(maxima) > 1:
         line += f"; the next one is {maxima[0][0].height - maxima[1][0].height:.1f} lower in log density"
     if len(modes) > 1:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Library"]
 
-SIZES = (0.08, 0.14, 0.24, 0.4, 0.68, 1.15, 1.9, 3.2)
+SIZES = (0.07, 0.12, 0.21, 0.37, 0.65, 1.1, 2.0, 3.5, 6.0)
 """Sizes in units of the light's own."""
 INDICES = (0.6, 1.0, 2.0, 4.0)
 """Sérsic indices."""

@@ -47,6 +47,8 @@ FEW, MORE = 3, 5
 """Steps for each, and further ones for the better half."""
 LIKE = 0.25
 """Difference in the logarithm of a size or index, or in ellipticity, below which places are alike."""
+SAME = 0.1
+"""The same, below which two places that were improved are taken for one."""
 OVERLAP = 2.0
 """Distance of two galaxies, in units of the sum of their half-light radii, below which they overlap."""
 MAX_IMAGES = 2
@@ -76,10 +78,11 @@ class Mode:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a fit may begin: values by site, in their units, and the log density that it promises to reach."""
+    """Where a fit may begin: values by site, in their units, the log density that it promises to reach, and how many starts led there."""
 
     values: dict[str, float]
     promise: float
+    count: int = 1
 
 
 def concentric(scene: Scene) -> list[list[Extended]]:
@@ -168,16 +171,16 @@ def candidates(
                 seen.append((trial, *height(trial)))
     seen.sort(key=lambda s: -s[2])
     places = _distinct(shapes, seen, max(IMPROVED, 2 * count))
-    states = [_steps(small, small.unconstrain(v), FEW, prior, report) for _, v, _ in places]
-    states = _best(shapes, small, states, max(count, len(states) // 2))
-    states = [_steps(small, s.z, MORE, prior, report) for s in states]
+    states = [(_steps(small, small.unconstrain(v), FEW, prior, report), 1) for _, v, _ in places]
+    states = _best(shapes, small, states, max(count, (len(states) + 1) // 2))
+    states = [(_steps(small, s.z, MORE, prior, report), n) for s, n in states]
     found = []
-    for state in _best(shapes, small, states, count):
+    for state, led in _best(shapes, small, states, count):
         values = {k: float(v) for k, v in small.constrain(state.z).items()}
         whole = {**start, **values}
         if small.names != scene.names:
             whole = linear_values(scene, whole)[0]
-        found.append(Place(whole, _promise(state)))
+        found.append(Place(whole, _promise(state), led))
     return found
 
 
@@ -214,11 +217,19 @@ def _promise(state: State) -> float:
     return state.log_density + max(decrement(state), 0.0)
 
 
-def _best(shapes: Sequence[Site], scene: Scene, states: Sequence[State], count: int) -> list[State]:
-    """The most promising distinct states."""
-    rows = [({k: float(v) for k, v in scene.constrain(s.z).items()}, s, _promise(s)) for s in states]
-    rows = [r for r in rows if math.isfinite(r[2])]
-    return [s for _, s, _ in _distinct(shapes, sorted(rows, key=lambda r: -r[2]), count)]
+def _best(shapes: Sequence[Site], scene: Scene, states: Sequence[tuple[State, int]], count: int) -> list[tuple[State, int]]:
+    """The most promising distinct states, each with how many starts led there."""
+    rows = [({k: float(v) for k, v in scene.constrain(s.z).items()}, s, n, _promise(s)) for s, n in states]
+    rows = sorted((r for r in rows if math.isfinite(r[3])), key=lambda r: -r[3])
+    out: list[tuple[np.ndarray, State, int]] = []
+    for values, state, n, _ in rows:
+        here = _features(shapes, values)
+        twin = next((k for k, (f, *_) in enumerate(out) if np.abs(f - here).max(initial=0.0) < SAME), None)
+        if twin is None:
+            out.append((here, state, n))
+        else:
+            out[twin] = (*out[twin][:2], out[twin][2] + n)
+    return [(s, n) for _, s, n in out[:count]]
 
 
 def _distinct(shapes: Sequence[Site], rows: Sequence[tuple[dict[str, float], Any, float]], count: int) -> list[Any]:

@@ -13,7 +13,8 @@ from torch.distributions.transforms import identity_transform
 from bayesjoint.images import Frame, Image
 from bayesjoint.scene.layout import Layout, Site, suggest
 from bayesjoint.scene.links import Block, minus, moving, scaled, through, wave
-from bayesjoint.sky.components import Component, Shift, Source, Zeropoint
+from bayesjoint.sky.border import border_prior
+from bayesjoint.sky.components import Component, Shift, Sky, Source, Zeropoint
 from bayesjoint.sky.defaults import Geometry, default_prior
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.links import Waves
@@ -90,6 +91,13 @@ class _Builder:
         if here in trail:
             raise ValueError(f"{here} is shared with itself through {' -> '.join(trail)}: break the circle.")
 
+    def default(self, component: Component, spec: Spec, concerned: Sequence[Image]) -> Any:
+        """The prior of a parameter that none was given for."""
+        if isinstance(component, Sky) and component.border and spec.name == "level":
+            return border_prior(concerned[0])
+        positive = spec.unit == "flux" and self.is_concentric(component)
+        return default_prior(spec, concerned, self.geometry, positive=positive)
+
     def is_concentric(self, component: Component) -> bool:
         """Whether another extended source is on the very same centre, in an image of both."""
         if not isinstance(component, Extended):
@@ -147,8 +155,7 @@ class _Builder:
             self.codes[name] = "constant", len(layout.constants) - 1
         else:
             if given.prior is None:
-                positive = spec.unit == "flux" and self.is_concentric(component)
-                prior = default_prior(spec, concerned, self.geometry, positive=positive)
+                prior = self.default(component, spec, concerned)
             else:
                 prior = _possible(given.prior, spec, name)
             prior = self.priors.get(name, prior)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from bayesjoint.scene.checks import sharp_psfs
 from bayesjoint.scene.noise import Gaussian
 from bayesjoint.scene.plain import prior_to_plain
+from bayesjoint.sky.components import Sky
 from bayesjoint.sky.parameters import Link, Ref
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ def describe(scene: Scene) -> str:
     lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     lines += [f"The noise of {name} is {n!r}." for name, n in scene.noise.items() if n != Gaussian()]
     for c in scene.components:
+        if isinstance(c, Sky) and c.border:
+            lines.append(
+                f"{c.name}.level is held near the level of each image's border, as closely as the"
+                " light of a galaxy may allow there."
+            )
         lines += [f"{c.name}.{k} is {p!r}." for k, p in c.params.items() if isinstance(p, Ref | Link)]
         window = getattr(c, "window", None)
         if window is not None:

@@ -155,6 +155,10 @@ class Sky(Component):
         Prefix of its sites.
     order : {0, 1}
         1 adds slopes along the image's own pixel axes, `slope_x` and `slope_y` in image units per pixel and pixel, about its middle.
+    level : "border", optional
+        "border" holds each level near that of its image's border, where sky and the wings of a galaxy that fills the image cannot be
+        told apart: a Normal prior about the border's robust median, as wide as the galaxy's light may be there
+        (`bayesjoint.sky.border`). Else as any parameter; the default is a wide Normal.
     images, bands : sequence of str, optional
         Which images it concerns; default, all.
     """
@@ -174,11 +178,15 @@ class Sky(Component):
         self.order = int(order)
         if order:
             self.specs = self.plane
+        self.border = isinstance(params.get("level"), str) and params["level"] == "border"
+        """Whether its levels are held near those of the images' borders."""
+        if self.border:
+            params.pop("level")
         super().__init__(name, images=images, bands=bands, **params)
 
     def options(self) -> dict[str, Any]:
-        """The order, if it is not 0."""
-        return {"order": self.order} if self.order else {}
+        """The order, if it is not 0, and where its levels are held."""
+        return ({"order": self.order} if self.order else {}) | ({"level": "border"} if self.border else {})
 
 
 class NoiseScale(Component):
