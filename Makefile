@@ -15,11 +15,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 demo: $(VENV)/.ready          ## environment, installation, and the main job on simulated images; results in demo/
 	$(BIN)/bayesjoint demo --out demo
 
+# a process a core, of one thread each: the images of most tests are too small for more
+JOBS ?= auto
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal
+
 test: $(VENV)/.ready          ## all tests, the slow ones too (real fields need BAYESJOINT_DATA or ../shared/data)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 fast: $(VENV)/.ready          ## the default suite without the slow tests
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: $(VENV)/.ready          ## ruff
 	$(BIN)/ruff check .

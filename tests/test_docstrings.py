@@ -13,8 +13,10 @@ from bayesjoint.infer.evidence import Evidence
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.laplace import laplace
 from bayesjoint.infer.nuts import nuts
+from bayesjoint.infer.profile import Profile
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.infer.svi import svi
+from bayesjoint.infer.warnings import FitWarning
 from bayesjoint.posterior.check import Check
 from bayesjoint.posterior.compare import Comparison
 from bayesjoint.posterior.loo import Loo
@@ -23,7 +25,7 @@ from bayesjoint.sky.components import Component
 from bayesjoint.sky.shapes import Shape
 
 ROOMS = (bj, plots, calibrate, noise, examples, images, report)
-RESULTS = (Fit, Residuals, Evidence, Check, Comparison, Loo)
+RESULTS = (Fit, FitWarning, Profile, Residuals, Evidence, Check, Comparison, Loo)
 """Classes that users hold without having made them."""
 DIMENSIONAL = re.compile(
     r"(^|_)(flux|fwhm|radius|r_eff|size|width|shift|shifts|dx|dy|x|y|angle|pa|scale|wavelength|wavelengths|zeropoint|sigma|variance|ivar|epoch|position"

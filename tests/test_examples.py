@@ -1,5 +1,7 @@
 """Examples: each simulated sky gives its truth back."""
 
+import re
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -30,8 +32,8 @@ def test_supernova_on_its_host():
 def test_exposures_of_which_two_are_off(seed):
     images, truth = exposures(seed)
     said = bj.scene_from(images).fit(progress=False).remarks
-    assert any("bj.Shift(..., images=['r3'])" in s for s in said)
-    assert any("bj.Zeropoint(..., images=['i3'])" in s for s in said)
+    assert any(re.search(r"bj.Shift\([\d.]+, images=\['r3'\]\)", s) for s in said)
+    assert any(re.search(r"bj.Zeropoint\([\d.]+, images=\['i3'\]\)", s) for s in said)
     assert len(said) == 2
     mended = bj.scene_from(images, corrections=[bj.Shift(0.3 * u.arcsec, images=["r3"]), bj.Zeropoint(0.1 * u.mag, images=["i3"])])
     z = scores(mended.fit(progress=False), truth)
@@ -42,9 +44,9 @@ def test_exposures_of_which_two_are_off(seed):
 
 def test_bulge_and_disc_in_five_bands():
     images, truth = bulge_disc(seed=1)
-    disc = bj.Sersic("disc", position=(0.3, -0.2), n=bj.start(1.0), r_eff=bj.Polynomial(1))
-    bulge = bj.Sersic("bulge", x=disc.x, y=disc.y, n=bj.Above(disc.n), r_eff=bj.start(0.7))
-    best = bj.Scene([disc, bulge, bj.Sky()], images).fit(progress=False)
+    bulge = bj.Sersic("bulge")
+    disc = bj.Exponential("disc", x=bulge.x, y=bulge.y, r_eff=bj.Polynomial(1))
+    best = bj.Scene([bulge, disc, bj.Sky()], images).fit(progress=False)
     z = scores(best, truth)
     assert best.converged and z.keys() == set(best.names)
     assert np.mean(np.square(list(z.values()))) < 2

@@ -22,12 +22,12 @@ from bayesjoint.infer.polish import polish
 from bayesjoint.infer.targets import Joint
 
 METHODS = {
-    "laplace": lambda best: best.laplace(draws=2500, seed=1),
-    "svi": lambda best: best.svi(draws=4000, seed=1, resample=False, progress=False),
-    "svi, resampled": lambda best: best.svi(draws=2500, seed=1, progress=False),
-    "svi, lowrank": lambda best: best.svi(draws=4000, seed=1, guide="lowrank", resample=False, progress=False),
-    "svi, flow": lambda best: best.svi(draws=4000, seed=1, guide="flow", resample=False, progress=False),
-    "nuts": lambda best: best.nuts(draws=1200, warmup=100, chains=2, seed=1, progress=False),
+    "laplace": lambda best: best.laplace(draws=2500, seed=1, marginalize=None),
+    "svi": lambda best: best.svi(draws=4000, seed=1, resample=False, progress=False, marginalize=None),
+    "svi, resampled": lambda best: best.svi(draws=2500, seed=1, progress=False, marginalize=None),
+    "svi, lowrank": lambda best: best.svi(draws=4000, seed=1, guide="lowrank", resample=False, progress=False, marginalize=None),
+    "svi, flow": lambda best: best.svi(draws=4000, seed=1, guide="flow", resample=False, progress=False, marginalize=None),
+    "nuts": lambda best: best.nuts(draws=1200, warmup=100, chains=2, seed=1, progress=False, marginalize=None),
 }
 
 
@@ -276,7 +276,7 @@ def test_steps_are_long_where_the_posterior_is_nearly_normal(linear, best):
     assert departure(exact) < 1e-6 and departure(walled) > BENT
 
     def aim(fit, **given):
-        return fit.nuts(draws=2, warmup=2, chains=1, seed=1, progress=False, **given).info["target_accept"]
+        return fit.nuts(draws=2, warmup=2, chains=1, seed=1, progress=False, marginalize=None, **given).info["target_accept"]
 
     assert (aim(exact), aim(walled), aim(walled, target_accept=0.7)) == (None, 0.8, 0.7)
 

@@ -43,7 +43,7 @@ def test_what_is_raised_anywhere_is_raised_here(workers):
 @pytest.mark.parametrize("sampler", ["laplace", "svi", "nuts"])
 def test_workers_that_are_no_number_of_processes_are_refused(best, sampler):
     for wrong in (0, 1.5):
-        with pytest.raises(ValueError, match="workers is to be a whole number of at least 1"):
+        with pytest.raises(ValueError, match="workers must be a whole number of at least 1"):
             getattr(best, sampler)(10, workers=wrong)
 
 

@@ -9,7 +9,7 @@ from scipy.signal import fftconvolve
 import bayesjoint as bj
 from bayesjoint.images import Frame
 from bayesjoint.render.renderer import Renderer
-from bayesjoint.render.stamp import Stamp, StampPlan
+from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.planning import BUDGET, is_coarse, render_errors
 
 GS = galsim.GSParams(maximum_fft_size=16384, folding_threshold=1e-4, kvalue_accuracy=1e-7, maxk_threshold=1e-5)
@@ -162,36 +162,6 @@ def test_psf_larger_than_the_image_in_a_fit():
     assert len([c for c in bj.scene_from([image]).components if c.name.startswith("object")]) == 1
 
 
-def test_without_psf_the_pixel_alone_blurs():
-    """Direct integration over each pixel, refined towards the cusp."""
-    node, weight = np.polynomial.legendre.leggauss(12)
-
-    def mean(f, x, y, h):
-        return (
-            sum(wy * wx * f(x + h * nx / 2, y + h * ny / 2) for ny, wy in zip(node, weight, strict=True) for nx, wx in zip(node, weight, strict=True))
-            / 4
-        )
-
-    def pixel(f, x, y, h, x0, y0, depth):
-        if depth == 0 or max(abs(x - x0), abs(y - y0)) > 1.5 * h:
-            return mean(f, x, y, h)
-        return sum(pixel(f, x + a * h / 4, y + b * h / 4, h / 2, x0, y0, depth - 1) for a in (-1, 1) for b in (-1, 1)) / 4
-
-    from bayesjoint.sky.sersic import sersic
-
-    x0, y0, n, r_eff = 0.31, -0.17, 1.5, 3.0
-
-    def f(x, y):
-        return sersic(torch.tensor((x - x0) ** 2 + (y - y0) ** 2, dtype=F64), torch.tensor(n, dtype=F64), torch.tensor(r_eff, dtype=F64)).numpy()
-
-    ax = np.arange(9) - 4.0
-    truth = np.array([[pixel(f, x, y, 1.0, x0, y0, 20) for x in ax] for y in ax])
-    image = bj.Image(np.zeros((41, 41)), sigma=1.0, pixel_scale=1.0)
-    r, p = drawn(image, x0, y0, 1.0, 0.0, n, r_eff)
-    ours = r.image([p], []).numpy()[16:25, 16:25]
-    assert np.abs(ours - truth).max() < 1e-4 * truth.max()
-
-
 def test_light_from_outside_the_frame_and_no_wrapping():
     """A large image cut down shows the same as a small one: padding, and light that scatters in."""
     psf = bj.PSF(stamp(3.5, 1))
@@ -286,32 +256,3 @@ def test_smooth_across_pixel_boundaries(distort):
         v[0] = 1.0 + h  # between pixels: the middle of 60 pixels lies on an edge
         pair.append(r.image([v], []))
     assert (pair[0] - pair[1]).abs().max() < 2e-6 * pair[0].max()
-
-
-# -- without a PSF -----------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize(("n", "r_eff", "q", "step"), [(1.0, 2.0, 0.9, 1), (4.0, 3.0, 0.5, 1), (4.0, 12.0, 0.8, 2), (2.5, 30.0, 0.35, 1)])
-def test_rings_draw_what_one_box_of_all_bands_draws(n, r_eff, q, step, monkeypatch):
-    """Without a PSF the core is drawn in rings; all of it in one box is the slow reference, itself good to 2e-4 of the peak at n = 4."""
-    image = bj.Image(np.zeros((51, 45)), sigma=1.0, pixel_scale=0.5, band="r")
-    plan = StampPlan((22.3, 25.2), q, step)
-    x, y = -(22.3 - 22.0) * 0.5, (25.2 - 25.0) * 0.5
-    local = [torch.tensor([x, y, q, 35.0, n, 0.5 * r_eff, 1.0], dtype=F64, requires_grad=True)]
-
-    def drawn():
-        r = Renderer(image, Frame(None), [(bj.Sersic("g"), plan)], F64, CPU)
-        light = r.image(local, [])
-        weight = torch.linspace(0.5, 1.5, light.numel(), dtype=F64).view(light.shape)
-        (by,) = torch.autograd.grad(0.5 * (light.square() * weight).sum(), local[0])
-        fused = r.score([local[0].detach()], [], torch.zeros_like(light), weight)[1][0]
-        columns = r.jacobian([local[0].detach()], [])
-        return light.detach(), by, fused, columns
-
-    rings = drawn()
-    monkeypatch.setattr("bayesjoint.render.renderer.stamp_of", Stamp)
-    whole = drawn()
-    off = (rings[0] - whole[0]).abs() / whole[0].max()
-    assert off.max() < 1e-4 and off.median() < 1e-6
-    assert (rings[0].sum() / whole[0].sum() - 1).abs() < 1e-5
-    assert (rings[1] - rings[2]).abs().max() < 1e-9 * rings[1].abs().max()
-    assert (rings[2] - whole[2]).abs().max() < 5e-4 * whole[2].abs().max()
-    assert ((rings[3] - whole[3]).norm(dim=1) < 1e-2 * whole[3].norm(dim=1)).all()  # 15 bands hold no more of a cusp that moves

@@ -6,8 +6,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import bayesjoint as bj
-from bayesjoint.infer.doubts import widths
 from bayesjoint.infer.residuals import Residuals
+from bayesjoint.infer.value_warnings import widths
 
 SHAPE = (120, 100)
 
@@ -30,13 +30,13 @@ def test_nothing_is_said_of_noise_as_stated(seed):
 @pytest.mark.parametrize(("factor", "word"), [(1.3, "too small"), (0.75, "too large")])
 def test_a_wrong_sigma_is_said_with_its_size(factor, word):
     text = said(factor * np.random.default_rng(1).standard_normal(SHAPE))
-    assert word in text and f"{factor:.2f}"[:3] in text and "together" not in text
+    assert word in text and f"{factor:.2f}"[:3] in text and "correlated" not in text
 
 
 def test_correlated_noise_is_said():
     noise = gaussian_filter(np.random.default_rng(1).standard_normal(SHAPE), 0.6)
     r = Residuals.of(image(), noise / noise.std())
-    assert "vary together" in " ".join(r.words) and len(r.words) == 1
+    assert "correlated" in " ".join(r.words) and len(r.words) == 1
     line = np.zeros(31)
     line[15] = 1
     kernel = gaussian_filter(line, 0.6)
@@ -48,7 +48,7 @@ def test_correlated_noise_is_said():
 def test_light_that_the_model_misses_is_said_and_masked_light_is_not():
     noise = np.random.default_rng(1).standard_normal(SHAPE)
     noise[40:48, 40:48] += 30
-    assert "reduced chi²" in said(noise)
+    assert "reduced chi2" in said(noise)
     mask = np.zeros(SHAPE, bool)
     mask[38:50, 38:50] = True
     assert said(np.where(mask, 0.0, noise), mask) == ""

@@ -29,7 +29,7 @@ examples:
 'bayesjoint COMMAND --help' says more of each. Tab completion: eval "$(bayesjoint --print-completion bash)" in ~/.bashrc (zsh, tcsh: alike).
 
 exit status:
-  0  done;  2  bad input, one sentence on standard error;  3  with --strict: done, but not converged;  130  stopped by Ctrl-C
+  0  done;  2  bad input, one sentence on standard error;  3  the fit has not converged (with --strict: nor the posterior);  130  stopped by Ctrl-C
 """
 
 
@@ -55,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, or 2 for bad input (with one sentence on standard error), 3 for what did not converge where ``--strict`` asked.
+        The exit status: 0, or 2 for bad input (with one sentence on standard error), 3 for a fit that did not converge, and for a posterior
+        where ``--strict`` asked.
     """
     options = parser().parse_args(argv)
     options.command = shlex.join(["bayesjoint", *(sys.argv[1:] if argv is None else argv)])

@@ -29,11 +29,12 @@ bands and zeropoints
   magnitudes; without, fluxes are in image units.
 
 the model
-  --model is a sum of sersic, point, sky and plane: 'sersic+sky' (default), 'sersic+point+sky' (the point shares the galaxy's
-  centre), 'sersic+sersic+sky' (bulge and disc of one centre; the disc's r_eff is always above the bulge's, by the factor
-  1 + disc.r_eff.above, so that they cannot change places; their fluxes may be negative: look). Structure is shared by all images;
-  every band has a flux of its own, every image a sky. --scene takes any other model: a YAML file that scene.save, best.save or an
-  earlier run wrote, or one made by hand:
+  --model is a sum of sersic, exponential, point, sky and plane: 'sersic+sky' (default), 'sersic+point+sky' (the point shares the
+  galaxy's centre), 'sersic+exponential+sky' (bulge and disc of one centre), 'sersic+sersic+sky' (the same, named by size: the
+  smaller is the bulge). Fluxes of components on one centre are not negative, and many shapes are compared before the fit, so that
+  it ends at the highest maximum. Structure is shared by all images; every band has a flux of its own, every image a sky.
+  --sky says what is known of it: free (default), border (near the level of the image's border, where a galaxy fills the image),
+  none. --scene takes any other model: a YAML file that scene.save, best.save or an earlier run wrote, or one made by hand:
 
     bayesjoint: scene
     version: 1
@@ -55,10 +56,12 @@ examples:
   bayesjoint fit r.fits i.fits --psf moffat:3       Moffat functions as wide as the files' PSFs in their place
   bayesjoint fit --scene agn.yaml r.fits i.fits --out agn/
   bayesjoint fit --scene run/scene.yaml --sampler svi --out again/
+  bayesjoint fit r.fits i.fits --force              sample although the fit has not converged: at your own risk
   bayesjoint fit r.fits i.fits --checkpoint run/chains --overwrite      stopped? the same command goes on
 
 results in --out: table.ecsv (one row a source), posterior.nc (for bj.load and ArviZ), scene.yaml (the model and its maximum),
-run.yaml (files and command), residuals.png, corner.png. Exit status: 0 done, 2 bad input, 3 not converged (with --strict).
+run.yaml (files and command), residuals.png, corner.png. A fit that has not converged, or is singular at a bound, is written but not
+sampled, unless with --force. Exit status: 0 done, 2 bad input, 3 such a fit, or with --strict a posterior that has not converged.
 """
 
 
@@ -67,6 +70,11 @@ def add(commands: Any) -> None:
     parser = given.command(commands, "fit", run, "fit FITS images jointly, and sample", DESCRIPTION, EPILOG)
     parser.add_argument("files", nargs="*", metavar="FILE.fits", help="images of one patch of sky").complete = shtab.FILE
     parser.add_argument("--model", help="components, joined by + (default sersic+sky)")
+    parser.add_argument(
+        "--sky",
+        choices=("free", "border", "none"),
+        help="sky of each image: free (default), held near the level of its border, or none",
+    )
     parser.add_argument(
         "--scene", type=pathlib.Path, metavar="FILE.yaml", help="a model as scene.save writes it, in place of --model"
     ).complete = shtab.FILE
@@ -79,6 +87,8 @@ def run(options: argparse.Namespace) -> int:
     given.check_sampling(options)
     if options.scene is not None and options.model is not None:
         raise ValueError("--model and --scene both say what to fit: give one of them.")
+    if options.scene is not None and options.sky is not None:
+        raise ValueError("--sky must go with --model; a --scene says what its sky is. Leave --sky out.")
     told, start = given.told(options), None
     if options.scene is not None:
         start = _values(options.scene)
@@ -86,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     elif not told:
         raise ValueError("There is nothing to fit. Name the FITS files, or give a --scene with a run.yaml beside it.")
     claim(options.out, options.overwrite)
-    parts = None if options.scene is not None else components(options.model or "sersic+sky")
+    parts = None if options.scene is not None else components(options.model or "sersic+sky", options.sky)
     with speaking_of_options():
         images = read(told)
         from bayesjoint.cli.running import run
@@ -96,39 +106,50 @@ def run(options: argparse.Namespace) -> int:
         return run(scene, told, options, start=start)
 
 
-def components(model: str) -> list[Any]:
+def components(model: str, sky: str | None = None) -> list[Any]:
     """Components of a model such as ``sersic+point+sky``.
+
+    Parameters
+    ----------
+    model : str
+        Kinds, joined by +.
+    sky : {"free", "border", "none"}, optional
+        What is known of the sky; default, what the model says.
 
     Raises
     ------
     ValueError
         For an unknown component, or none that shines.
     """
-    from bayesjoint.sky import Above, Point, Sersic, Sky, start
+    from bayesjoint.sky import Exponential, Point, Sersic, Sky
 
     kinds = [k.strip().lower() for k in model.split("+")]
-    unknown = [k for k in kinds if k not in ("sersic", "point", "sky", "plane")]
+    unknown = [k for k in kinds if k not in ("sersic", "exponential", "point", "sky", "plane")]
+    galaxies = [k for k in kinds if k in ("sersic", "exponential")]
     if (
         unknown
-        or not {"sersic", "point"} & set(kinds)
-        or kinds.count("sersic") > 2
+        or not {"sersic", "exponential", "point"} & set(kinds)
+        or len(galaxies) > 2
+        or galaxies == ["exponential", "exponential"]
         or kinds.count("point") > 1
         or ("sky" in kinds) + ("plane" in kinds) > 1
     ):
         raise ValueError(
-            "--model must be made of sersic (once or twice), point, and sky or plane, joined by '+'; "
-            f"got {model!r}. Give for example sersic+point+sky."
+            "--model must be made of sersic and exponential (two of them at most), point, and sky or plane, joined by '+'; "
+            f"got {model!r}. Give for example sersic+exponential+sky."
         )
     made: list[Any] = []
-    if kinds.count("sersic") == 2:
-        bulge = Sersic("bulge", n=start(3.0))
-        made += [bulge, Sersic("disc", x=bulge.x, y=bulge.y, n=start(1.0), r_eff=Above(bulge.r_eff))]
-    elif "sersic" in kinds:
-        made.append(Sersic("galaxy"))
+    if len(galaxies) == 2:
+        disc = Exponential if "exponential" in galaxies else Sersic
+        bulge = Sersic("bulge")
+        made += [bulge, disc("disc", x=bulge.x, y=bulge.y)]
+    elif galaxies:
+        made.append((Sersic if galaxies == ["sersic"] else Exponential)("galaxy"))
     if "point" in kinds:
         made.append(Point("point", x=made[0].x, y=made[0].y) if made else Point("point"))
-    if "sky" in kinds or "plane" in kinds:
-        made.append(Sky(order=int("plane" in kinds)))
+    if sky != "none" and ("sky" in kinds or "plane" in kinds or sky is not None):
+        level = {"level": "border"} if sky == "border" else {}
+        made.append(Sky(order=int("plane" in kinds), **level))
     return made
 
 

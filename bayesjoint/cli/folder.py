@@ -137,7 +137,7 @@ class Folder:
             best.history = self.history
         if isinstance(self.ended, dict) and {"converged", "verdict", "remarks"} <= set(self.ended):
             best.converged, best.verdict, best.remarks = (self.ended[k] for k in ("converged", "verdict", "remarks"))
-            best.message = " ".join([best.verdict, *best.remarks])
+            best.message = "\n".join([best.verdict, *best.remarks])
         return best
 
     @cached_property

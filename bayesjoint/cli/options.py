@@ -50,7 +50,12 @@ def sampling(parser: argparse.ArgumentParser, draws: int, out: str) -> None:
         help="folder in which nuts keeps its chains as they grow; a run that was stopped goes on from there (with --overwrite)",
     ).complete = shtab.DIRECTORY
     parser.add_argument("--overwrite", action="store_true", help="put the results in the place of an earlier run's in that folder")
-    parser.add_argument("--strict", action="store_true", help="exit status 3 where the fit or the posterior has not converged")
+    parser.add_argument("--strict", action="store_true", help="exit status 3 where the posterior has not converged, too, as where the fit has not")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="sample although the fit has not converged, or is singular at a bound; else its results alone are written",
+    )
     speech(parser, "no progress bars, no warnings, no summary")
 
 

@@ -23,6 +23,8 @@ __all__ = ["NOT_CONVERGED", "picture", "run"]
 NOT_CONVERGED = 3
 """Exit status; not 1, with which Python ends where something unforeseen happens."""
 
+REMEDY = "Change the model, begin elsewhere with a --scene that holds values, or sample all the same with --force."
+
 WITHOUT = {"psf": "a PSF (the model is integrated over pixels, and not blurred)", "zeropoint": "a zeropoint (fluxes are in image units)"}
 """What an image may be without, in words."""
 
@@ -53,9 +55,11 @@ def run(
     Returns
     -------
     int
-        The exit status.
+        The exit status: 3 for a fit that has not converged or is singular at a bound, sampled or not, and for a posterior that has not converged
+        where ``options.strict`` asks.
     """
     from bayesjoint.cli.summary import say, summary
+    from bayesjoint.infer.draws import failure
 
     out, words = options.out, not (options.quiet or options.json)
     progress, began = not options.quiet and sys.stderr.isatty(), time.perf_counter()
@@ -68,7 +72,11 @@ def run(
     _write_fit(best, told, options)
     if words:
         print(best)
-    post = _sampled(best, options, progress)
+    failed = failure(best)
+    not_sampled = f"Not sampled: {failed} {REMEDY}" if failed and options.sampler != "none" and not options.force else ""
+    if not_sampled:
+        log.warning(not_sampled)
+    post = _sampled(best, options, progress) if not not_sampled else None
     if post is not None:  # first of all: it took longest
         post.save(out / POSTERIOR)
     (post or best).table().write(out / "table.ecsv", overwrite=True)
@@ -79,13 +87,13 @@ def run(
             log.warning(f"There is no corner.png: {e}")
     seconds, files = time.perf_counter() - began, [out / n for n in OURS if (out / n).exists()]
     if options.json:
-        said = {"without": without} | ({} if truth is None else {"truth": truth})
+        said = {"without": without} | ({} if truth is None else {"truth": truth}) | ({"not_sampled": not_sampled} if not_sampled else {})
         say(summary(best, post, files, command=options.command, seconds=round(seconds, 3), **said))
     elif words:
         if post is not None:
             print(f"\n{post}\n{post.summary()}\n")
         print(f"Done in {seconds:.1f} s: {out}/ holds {', '.join(f.name for f in files)}")
-    return NOT_CONVERGED if options.strict and not (best.converged and (post is None or post.converged)) else 0
+    return NOT_CONVERGED if failed or (options.strict and post is not None and not post.converged) else 0
 
 
 def picture(figure: Any, path: pathlib.Path, dpi: int = 90) -> None:
@@ -107,9 +115,10 @@ def _write_fit(best: Fit, told: Sequence[Mapping[str, Any]], options: argparse.N
 
 
 def _sampled(best: Fit, options: argparse.Namespace, progress: bool) -> Posterior | None:
+    how = {k: getattr(options, k) for k in ("draws", "seed", "force")}
     if options.sampler == "nuts":
-        how = {k: getattr(options, k) for k in ("draws", "warmup", "chains", "seed", "checkpoint")}
+        how |= {k: getattr(options, k) for k in ("warmup", "chains", "checkpoint")}
         return best.nuts(**how, progress=progress)
     if options.sampler == "svi":
-        return best.svi(draws=options.draws, seed=options.seed, progress=progress)
-    return best.laplace(draws=options.draws, seed=options.seed) if options.sampler == "laplace" else None
+        return best.svi(**how, progress=progress)
+    return best.laplace(**how) if options.sampler == "laplace" else None

@@ -64,6 +64,7 @@ def summary(best: Fit, post: Posterior | None, files: list[pathlib.Path], **more
     if post is not None:
         chains, draws, _ = post.theta.shape
         sampled = {"sampler": post.info.get("sampler"), "chains": chains, "draws": draws, "k_hat": post.k_hat, "converged": post.converged}
+        sampled["notes"] = list(post.notes)
         for n, row in post.summary().iterrows():
             parameters[n] = parameters.get(n, {}) | row.to_dict()
         columns = columns_of(post.meta)
@@ -75,7 +76,15 @@ def summary(best: Fit, post: Posterior | None, files: list[pathlib.Path], **more
     return {
         "converged": bool(best.converged and (post is None or post.converged)),
         "reasons": [*([] if best.converged else [best.verdict]), *best.remarks, *(() if post is None else post.reasons)],
-        "fit": {"converged": bool(best.converged), "message": best.message, "chi2": best.chi2, "dof": best.dof},
+        "fit": {
+            "converged": bool(best.converged),
+            "singular": bool(best.singular),
+            "message": best.message,
+            "maximised": best.maximised,
+            "chi2": best.chi2,
+            "dof": best.dof,
+            "warnings": [w.plain() for w in best.warnings],
+        },
         "posterior": sampled,
         "parameters": parameters,
         "files": list(files),

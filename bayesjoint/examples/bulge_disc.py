@@ -7,7 +7,7 @@ import numpy as np
 from bayesjoint.examples.wcs import tan_wcs
 from bayesjoint.images import PSF, Image
 from bayesjoint.scene import Scene
-from bayesjoint.sky import Above, Polynomial, Sersic, Sky
+from bayesjoint.sky import Exponential, Polynomial, Sersic, Sky
 from bayesjoint.units import AB_NJY
 
 __all__ = ["bulge_disc"]
@@ -20,17 +20,16 @@ BANDS = {  # scale, shape, optical FWHM (arcsec), zeropoint, sigma per pixel, wa
     "J": (0.40, (60, 60), 1.4, 25.0, 0.500, 1.25, 17.0, 16.4),
 }
 STRUCTURE = {
-    "disc.x": 0.3,
-    "disc.y": -0.2,
-    "disc.q": 0.55,
-    "disc.pa": 40.0,
-    "disc.n": 1.0,
-    "disc.r_eff.c0": 2.6,
-    "disc.r_eff.c1": -0.12,
+    "bulge.x": 0.3,
+    "bulge.y": -0.2,
     "bulge.q": 0.85,
     "bulge.pa": 60.0,
-    "bulge.n.above": 2.0,
+    "bulge.n": 3.0,
     "bulge.r_eff": 0.7,
+    "disc.q": 0.55,
+    "disc.pa": 40.0,
+    "disc.r_eff.c0": 2.6,
+    "disc.r_eff.c1": -0.12,
 }
 
 
@@ -47,8 +46,8 @@ def bulge_disc(seed: int = 1) -> tuple[list[Image], dict[str, float]]:
     images : list of Image
         J has larger pixels, each band a PSF of its own.
     truth : dict
-        Values by site, in arcsec, degree and nJy, of a scene of two Sérsic profiles of one centre: the disc's size is a `Polynomial` of order 1, the
-        bulge's index `Above` the disc's.
+        Values by site, in arcsec, degree and nJy, of a scene of a Sérsic bulge and an exponential disc of one centre: the disc's size is a
+        `Polynomial` of order 1.
     """
     images, truth = [], dict(STRUCTURE)
     for k, (band, (scale, shape, fwhm, zeropoint, sigma, wave, *mags)) in enumerate(BANDS.items()):
@@ -57,6 +56,6 @@ def bulge_disc(seed: int = 1) -> tuple[list[Image], dict[str, float]]:
         images.append(Image(np.zeros(shape), sigma=sigma, psf=psf, wcs=wcs, zeropoint=zeropoint, band=band, name=band, wavelength=wave))
         truth |= {f"{part}.flux[{band}]": 10 ** (-0.4 * (mag - AB_NJY)) for part, mag in zip(("bulge", "disc"), mags, strict=True)}
         truth[f"sky.level[{band}]"] = 0.3 * sigma
-    disc = Sersic("disc", r_eff=Polynomial(1), position=(0.3, -0.2))
-    bulge = Sersic("bulge", x=disc.x, y=disc.y, n=Above(disc.n))
-    return Scene([disc, bulge, Sky()], images).simulate(truth, seed), truth
+    bulge = Sersic("bulge", position=(0.3, -0.2))
+    disc = Exponential("disc", x=bulge.x, y=bulge.y, r_eff=Polynomial(1))
+    return Scene([bulge, disc, Sky()], images).simulate(truth, seed), truth

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from bayesjoint.infer.value_warnings import widths
 from bayesjoint.sky.extended import Extended
@@ -14,14 +13,12 @@ from bayesjoint.sky.extended import Extended
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["blended", "suspects"]
+__all__ = ["suspects"]
 
 FAR = 3.5
 """Widths of its prior from the prior's middle, beyond which a shape is suspect."""
 SMALL = 0.1
 """Half-light radius in pixels below which nothing tells a galaxy from a point."""
-TOLD_APART = -0.999
-"""Correlation of two fluxes below which only their sum is known."""
 
 
 def suspects(scene: Scene, values: Mapping[str, float], start: Mapping[str, float], converged: bool) -> dict[str, str]:
@@ -65,28 +62,3 @@ def suspects(scene: Scene, values: Mapping[str, float], start: Mapping[str, floa
 def _width(scene: Scene, c: Extended, im: object, start: Mapping[str, float]) -> float:
     size = scene.value(c, "r_eff", im, start) if any(s.name == "r_eff" for s in c.specs) else 0.0
     return float(np.hypot(size, 2 * im.pixel_scale))
-
-
-def blended(scene: Scene, covariance: np.ndarray) -> str:
-    """A sentence on sources whose fluxes in a band are known as a sum alone; empty where there are none.
-
-    Parameters
-    ----------
-    scene : Scene
-    covariance : ndarray, shape (n, n)
-        Of the values.
-    """
-    sd = np.sqrt(np.clip(np.diag(covariance), 1e-300, None))
-    fluxes = [(k, s) for k, s in enumerate(scene.layout.sites) if s.spec.unit == "flux"]
-    pairs = [
-        (a.name, b.name)
-        for m, (i, a) in enumerate(fluxes)
-        for j, b in fluxes[m + 1 :]
-        if a.label == b.label and covariance[i, j] / (sd[i] * sd[j]) < TOLD_APART
-    ]
-    if not pairs:
-        return ""
-    return (
-        f"The data tell the sum of {' and '.join(pairs[0])} alone{', and of others' if len(pairs) > 1 else ''}: give fluxes priors that are positive "
-        "(LogNormal), or leave a source away."
-    )

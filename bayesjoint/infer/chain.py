@@ -18,7 +18,7 @@ from bayesjoint.threads import threads
 
 __all__ = ["STATS", "ChainTask", "run_chain"]
 
-STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps")
+STATS = ("lp", "energy", "n_steps", "diverging", "acceptance_rate", "step_size", "warmup_steps", "log_weight")
 """What is kept of each draw beside its z and log likelihoods."""
 STEADY = 1.1
 """Step on a posterior that is nearly a unit Normal: a sixth of a turn and a little more, so that three go half round and a draw lands on the far
@@ -133,8 +133,9 @@ def _run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
                 y = params["y"].detach()
                 place = target.flat(y)
                 target.settle(place)
-                z, ll, lp = target.finish(place, torch.randn(target.noise, dtype=torch.float64))
+                z, ll, log_weight, lp = target.finish(place, torch.randn(target.noise, dtype=torch.float64))
                 stats = [float(lp), kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
+                stats.append(float(log_weight))
                 out.write(np.concatenate([*(v.cpu().double().numpy() for v in (z, ll)), stats, y.cpu().double().numpy()]).tobytes())
                 out.flush()
 

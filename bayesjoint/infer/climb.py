@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,9 +14,11 @@ from astropy.table import Table
 
 from bayesjoint.infer.approach import approach
 from bayesjoint.infer.basins import suspects
+from bayesjoint.infer.exact import closed_form
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.infer.search import Mode, Place, candidates, concentric, overlapping
+from bayesjoint.infer.targets import all_linear
 from bayesjoint.scene.alike import alike
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.scene.starts import linear_values
@@ -127,6 +130,9 @@ def fit(
     restarts, modes, line = _restarts(scene, best, ends, said, prior)
     result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))))
     result.restarts, result.modes = restarts, modes
+    if all_linear(result.scene):  # while its images are at hand: draws need none then
+        with contextlib.suppress(ValueError):  # what is degenerate is in the warnings
+            closed_form(result)
     return result
 
 
@@ -232,17 +238,28 @@ def _same(a: End, b: End) -> bool:
     """Whether two ends are one maximum, by name or with names exchanged that no prior tells apart."""
     if not (a.state.converged and b.state.converged and abs(a.height - b.height) < GAIN):
         return False
-    try:
-        first, second = (e.scene.unconstrain(_in_order(e.scene, e.values)) for e in (a, b))
-        z = a.scene.unconstrain(a.values)
-    except ValueError:
-        return False
-    # where names were exchanged the precision is that of the other labels: those of the larger one serve
-    off, precision = second - first, a.state.precision
-    if not torch.equal(first, z):
-        precision = torch.diag(torch.ones_like(z))
-    off = torch.where(a.scene.chart.angle, torch.remainder(off + 90.0, 180.0) - 90.0, off)
-    return float(off @ precision @ off) < APART
+    named = [b.values]
+    for pair in alike(a.scene):
+        named += [_exchanged(a.scene, values, *pair["names"]) for values in named]
+    return any(_distance(a, values) < APART for values in named)
+
+
+def _distance(end: End, values: Mapping[str, float]) -> float:
+    """Square of the distance of values from an end, in units of its errors."""
+    off = end.scene.unconstrain(values) - end.scene.unconstrain(end.values)
+    off = torch.where(end.scene.chart.angle, torch.remainder(off + 90.0, 180.0) - 90.0, off)
+    distance = float(off @ end.state.precision @ off)
+    return distance if math.isfinite(distance) else math.inf
+
+
+def _exchanged(scene: Scene, values: Mapping[str, float], a: str, b: str) -> dict[str, float]:
+    """Values with the names of two components exchanged."""
+    out = dict(values)
+    for k in scene.names:
+        other = b + k[len(a) :]
+        if k.startswith(a + ".") and other in out:
+            out[k], out[other] = out[other], out[k]
+    return out
 
 
 def _in_order(scene: Scene, values: Mapping[str, float]) -> dict[str, float]:
@@ -255,10 +272,7 @@ def _in_order(scene: Scene, values: Mapping[str, float]) -> dict[str, float]:
         a, b = pair["names"]
         sizes = [f"{n}.r_eff" for n in (a, b)]
         if all(k in swapped for k in sizes) and swapped[sizes[0]] > swapped[sizes[1]]:
-            for k in scene.names:
-                other = b + k[len(a) :]
-                if k.startswith(a + ".") and other in swapped:
-                    swapped[k], swapped[other] = swapped[other], swapped[k]
+            swapped = _exchanged(scene, swapped, a, b)
     return swapped
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 
 from bayesjoint.infer.evidence import k_threshold, note
 from bayesjoint.infer.pool import cores, share
+from bayesjoint.infer.proposal import Proposal
 from bayesjoint.infer.targets import Target
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 from bayesjoint.scene.density import values_of
@@ -22,53 +23,98 @@ if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["PROPOSALS", "Weighed", "check_request", "densities", "resampled", "weighed"]
+__all__ = ["PROPOSALS", "Weighed", "check_request", "densities", "failure", "forced", "resampled", "weighed"]
 
 PROPOSALS = 4
 """Proposals for each draw kept."""
+ROUNDS = 4
+"""Rounds in which they are drawn."""
+LEAST_ROUND = 50
+"""Draws a round below which there are no rounds."""
+GOOD_EFFICIENCY = 0.5
+"""Effective part of the weighted draws from which on the proposal stays as it is."""
 WORTH = 3e7
 """Pixels to be drawn from which on several processes are worth their start."""
-PERIOD = 180.0
-NARROW = 0.02
-"""Width of an angle, in periods, up to which what lies beyond one turn does not matter."""
 
 
 def weighed(
-    target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator, workers: int | None = None
+    target: Target,
+    proposal: Proposal,
+    size: int,
+    rng: np.random.Generator,
+    workers: int | None = None,
+    adapt: bool = True,
 ) -> tuple[Weighed, dict[str, Any]]:
     """Weigh draws of a proposal against the target.
+
+    The draws are made in rounds. Where the weights of those before are poor, the next are proposed
+    from Student-t's of their weighted means and covariances; all are weighed by the mixture of what
+    proposed them.
 
     Parameters
     ----------
     target : Target
         What is to be drawn from.
-    y : ndarray, shape (s, k)
-        Whitened draws.
-    density : callable
-        The proposal's log density (s,) at such draws; angles that are known but poorly are counted on the circle by it.
+    proposal : Proposal
+        Where draws are proposed first.
+    size : int
+        How many.
     rng : Generator
-        For what was integrated out.
+        For the draws, and for what was integrated out.
     workers : int, optional
-        Processes, this one among them; default, as many as there are cores, where there is enough to do.
+        Processes, this one among them; default, as many as there are cores, where there is enough
+        to do.
+    adapt : bool
+        False proposes all draws from `proposal`, in one round.
 
     Returns
     -------
     draws : Weighed
     info : dict
-        ``k_hat``, its threshold, the importance weights' effective sample size, the log evidence.
+        ``k_hat``, its threshold, the importance weights' effective sample size, the log evidence;
+        of several maxima, ``maxima`` is what each holds of the posterior.
+
+    Notes
+    -----
+    Adaptive multiple importance sampling: Cornuet et al. 2012 (Scand. J. Stat. 39, 798).
     """
-    z, log_q = _wrapped(target, y, density)
-    noise = rng.standard_normal((len(z), target.noise))
-    many = cores() if len(z) * sum(im.data.size for im in target.scene.images) > WORTH else 1
+    many = cores() if size * sum(im.data.size for im in target.scene.images) > WORTH else 1
     workers = 1 if target.scene.device.type != "cpu" else many if workers is None else workers
     count = torch.get_num_threads() if workers == 1 else max(1, cores() // workers)
-    parts = np.array_split(np.arange(len(z)), 1 if workers == 1 else min(4 * workers, len(z)))
-    found = share(_assess, [(target, z[p], noise[p], count) for p in parts], workers)
-    lp, whole, ll = (np.concatenate(x) for x in zip(*found, strict=True))
-    lp = np.where(np.isfinite(lp), lp, -np.inf)
-    weights, k_hat = pareto_smooth(lp - log_q)
-    info = {"k_hat": k_hat, "k_threshold": k_threshold(len(z)), "importance_ess": float(1 / (weights**2).sum()), "marginalize": target.word}
-    return Weighed(target.scene, whole, ll, weights), info | note(target.scene, lp - log_q)
+    proposals, drawn, made = [proposal], [0], []
+    rounds = ROUNDS if adapt and size >= ROUNDS * LEAST_ROUND else 1
+    for n in np.diff(np.rint(np.linspace(0, size, rounds + 1))).astype(int):
+        z = proposals[-1].sample(n, rng)
+        drawn[-1] += n
+        noise = rng.standard_normal((n, target.noise))
+        pieces = np.array_split(np.arange(n), 1 if workers == 1 else min(4 * workers, n))
+        results = share(_assess, [(target, z[p], noise[p], count) for p in pieces], workers)
+        made.append((z, *(np.concatenate(x) for x in zip(*results, strict=True))))
+        z, lp, whole, ll = (np.concatenate(x) for x in zip(*made, strict=True))
+        log_weights = np.where(np.isfinite(lp), lp, -np.inf) - _mixed(proposals, drawn, z)
+        weights, k_hat = pareto_smooth(log_weights)
+        effective = float(1 / (weights**2).sum())
+        if len(z) < size and effective < GOOD_EFFICIENCY * len(z):
+            adapted = proposal.adapted(z, weights)
+            if adapted is not None:
+                proposals.append(adapted)
+                drawn.append(0)
+    info = {
+        "k_hat": k_hat,
+        "k_threshold": k_threshold(size),
+        "importance_ess": effective,
+        "marginalize": target.word,
+    }
+    if len(proposal.parts) > 1:
+        info["maxima"] = (weights @ proposal.responsibility(z)).tolist()
+    return Weighed(target.scene, whole, ll, weights), info | note(target.scene, log_weights)
+
+
+def _mixed(proposals: list[Proposal], drawn: list[int], z: np.ndarray) -> np.ndarray:
+    """Log density (s,) at flat coordinates (s, k) of the mixture of proposals that so many were drawn from."""
+    used = [(p, n) for p, n in zip(proposals, drawn, strict=True) if n]
+    parts = [p.log_density(z) + math.log(n / sum(drawn)) for p, n in used]
+    return logsumexp(parts, axis=0)
 
 
 @dataclass
@@ -98,27 +144,11 @@ def _assess(part: tuple[Target, np.ndarray, np.ndarray, int], watch: Callable[[]
             place = torch.as_tensor(row, dtype=like.dtype).to(like.device)
             lp[i] = float(target.log_density(place))
             if np.isfinite(lp[i]):
-                whole[i], ll[i] = (v.cpu().double().numpy() for v in target.draw(place, torch.as_tensor(e)))
+                *draw, log_weight = target.draw(place, torch.as_tensor(e))
+                whole[i], ll[i] = (v.cpu().double().numpy() for v in draw)
+                lp[i] += float(log_weight)
             target.forget()
     return lp, whole, ll
-
-
-def _wrapped(target: Target, y: np.ndarray, density: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Flat coordinates with angles within half a turn of the centre, and the proposal's density there, all turns together."""
-    center, lower = target.center.cpu().double().numpy(), target.lower.cpu().double().numpy()
-    scale = np.log(np.diag(lower)).sum()
-    z = center + y @ lower.T
-    widths = np.sqrt((lower**2).sum(1)) / PERIOD
-    wide = [i for i in target.angles if widths[i] > NARROW]
-    if not wide:
-        return z, density(y) - scale
-    z[:, wide] = center[wide] + (z[:, wide] - center[wide] + PERIOD / 2) % PERIOD - PERIOD / 2
-    turns = []
-    for many in itertools.product(*(range(-n, n + 1) for n in (min(int(np.ceil(4 * widths[i])) + 1, 8) for i in wide))):
-        shift = np.zeros_like(center)
-        shift[wide] = np.multiply(many, PERIOD)
-        turns.append(density(np.linalg.solve(lower, (z + shift - center).T).T))
-    return z, logsumexp(turns, axis=0) - scale
 
 
 def resampled(weights: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
@@ -145,13 +175,50 @@ def _log_priors(scene: Scene, z: np.ndarray) -> np.ndarray:
     return np.array([float(scene.log_prior(torch.as_tensor(row, dtype=scene.dtype).to(scene.device))) for row in z])
 
 
-def check_request(fit: Fit, draws: int, seed: int, workers: int | None) -> None:
-    """Refuse, in one sentence, to sample nothing, or with draws, a seed or workers that are no whole numbers."""
+def check_request(fit: Fit, draws: int, seed: int, workers: int | None, force: bool) -> None:
+    """Refuse, in one sentence, what cannot be sampled or is not to be.
+
+    Raises
+    ------
+    ValueError
+        For a scene without free parameters, a fit that has not converged or is singular (unless
+        `force`), and draws, a seed or workers that are no whole numbers.
+    """
     if not len(fit.names):
         raise ValueError("There is nothing to sample: every parameter of the scene is held; free some with scene.free(...).")
     if int(draws) != draws or draws < 1:
-        raise ValueError(f"draws is to be a whole number of at least 1, and {draws!r} came.")
+        raise ValueError(f"draws must be a whole number of at least 1; got {draws!r}. Give a larger one.")
     if int(seed) != seed or seed < 0:
-        raise ValueError(f"seed is to be a whole number that is not negative, and {seed!r} came.")
+        raise ValueError(f"seed must be a whole number that is not negative; got {seed!r}. Give another.")
     if workers is not None and (int(workers) != workers or workers < 1):
-        raise ValueError(f"workers is to be a whole number of at least 1, or None for as many as there are cores, and {workers!r} came.")
+        raise ValueError(
+            f"workers must be a whole number of at least 1, or None for as many as there are cores; got {workers!r}."
+            " Give one of these."
+        )
+    reason = failure(fit)
+    if reason and not force:
+        raise ValueError(reason + REMEDIES)
+
+
+REMEDIES = (
+    " Look at best.message and best.plot(); begin elsewhere with scene.fit(start={...}), hold or simplify"
+    " what the data do not constrain, or pass force=True to sample all the same."
+)
+
+
+def failure(fit: Fit) -> str:
+    """Why a fit is not to be sampled, in a sentence; empty where nothing speaks against it."""
+    if not fit.converged:
+        return "A fit must have converged to be sampled; this one has not."
+    if getattr(fit, "singular", False):
+        return "A fit must have a regular covariance to be sampled; this one's is singular at a bound."
+    return ""
+
+
+def forced(fit: Fit) -> list[str]:
+    """What a posterior says of the fit that it was drawn about: nothing, unless that failed."""
+    if not fit.converged:
+        return ["The fit that the draws begin from had not converged: they may miss the maximum."]
+    if failure(fit):
+        return ["The covariance of the fit that the draws begin from was singular at a bound."]
+    return []

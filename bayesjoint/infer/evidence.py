@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scipy.special import logsumexp
 
-from bayesjoint.posterior.arviz_seam import psis
+from bayesjoint.infer.proposal import maxima
+from bayesjoint.posterior.arviz_seam import smoothed
 from bayesjoint.sky.priors import is_proper
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ class Evidence:
     value, error : float
         ln Z with its Monte-Carlo standard error; the error is NaN where the method gives none (the Laplace approximation).
     method : str
-        "importance sampling", "bridge sampling" or "Laplace approximation".
+        "importance sampling", "bridge sampling", "Laplace approximation", or "closed form" where all
+        free parameters are fluxes and skies.
     k_hat : float
         Pareto k of the importance weights; NaN where there are none. Above `k_threshold` neither value nor error hold.
     words : list of str
@@ -42,7 +44,7 @@ class Evidence:
     -----
     Data densities are per image unit, one for each unmasked pixel: ln Z is to be compared between models of the very same images.
 
-    All methods see the mode at which the draws are. Where k sources are alike and none of their priors tells them apart, the posterior has k! modes that
+    All methods see the maxima that the fit tells of, often one. Where k sources are alike and none of their priors tells them apart, the posterior has k! modes that
     differ in the labels alone: the samplers stay in one of them, and ln Z is then ln k! too low. Give the sources different priors on
     position (or brightness), or add ln k! for modes that are well apart. The same goes for any second mode that the draws missed.
     """
@@ -81,13 +83,13 @@ def evidence(log_weights: np.ndarray) -> tuple[float, float, float]:
     if not some.any():
         return -math.inf, math.nan, math.inf
     filled = np.where(some, lw, lw[some].min() - 1e3)
-    smooth, k = psis(filled[None])
+    smooth, k = smoothed(filled)
     anchor = np.argpartition(filled, lw.size // 2)[lw.size // 2]  # in the body of the weights, which smoothing leaves in proportion
-    smooth = smooth[0] + (filled[anchor] - smooth[0, anchor])
+    smooth = smooth + (filled[anchor] - smooth[anchor])
     smooth[~some] = -np.inf
     value = float(logsumexp(smooth) - math.log(lw.size))
     error = float(np.std(np.exp(smooth - value), ddof=1) / math.sqrt(lw.size)) if lw.size > 1 else math.nan
-    return value, error, float(k[0])
+    return value, error, k
 
 
 def note(scene: Scene, log_weights: np.ndarray) -> dict[str, float]:
@@ -133,6 +135,7 @@ def laplace_evidence(fit: Fit) -> Evidence:
     if n and not val[0] > DEGENERATE * val[-1]:
         raise ValueError("The evidence has no Laplace approximation here: neither data nor prior constrain a direction that the fit's message names.")
     value = fit.log_density + 0.5 * n * math.log(2 * math.pi) - 0.5 * float(np.log(val).sum()) - float(np.log(scale).sum())
+    value -= math.log(maxima(fit)[0][2])  # of all maxima together, from the part that the first holds
     said = [] if fit.converged else ["The fit has not converged: its curvature is not that of the maximum."]
     return Evidence(value, math.nan, "Laplace approximation", words=said)
 

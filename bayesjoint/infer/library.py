@@ -259,6 +259,12 @@ def _site(scene: Scene, c: Extended, name: str) -> Site | None:
     return next((s for s in scene.layout.sites if s.component is c and s.spec.name == name and s.label is None and s.start is None), None)
 
 
+def _is_movable(scene: Scene, c: Extended, name: str) -> bool:
+    """Whether a parameter is a site of the source's own, or above another by one."""
+    above = isinstance(c.params.get(name), Above) and _site(scene, c, f"{name}.above") is not None
+    return above or _site(scene, c, name) is not None
+
+
 def _lengths(c: Extended) -> list[str]:
     return [s.name for s in c.specs_of_profile if s.unit == "arcsec" and not s.real]
 
@@ -294,9 +300,8 @@ def _shapes(
     lengths, now = _lengths(c), {}
     for k in ("x", "y", "q", "pa", *c.light_params):
         now[k] = scene.value(c, k, im, first)
-    above = [k for k in lengths if isinstance(c.params.get(k), Above)]
-    movable = [k for k in lengths if _site(scene, c, k) is not None or (k in above and _site(scene, c, f"{k}.above") is not None)]
-    own_n = _site(scene, c, "n")
+    movable = [k for k in lengths if _is_movable(scene, c, k)]
+    own_n = "n" in now and _is_movable(scene, c, "n")
     ellipses: list[dict[str, float]] = [{}]
     if _site(scene, c, "q") is not None and now["q"] < 0.7:
         ellipses.append({"q": ROUND})
@@ -309,7 +314,7 @@ def _shapes(
     for place in places:
         few = slice(None, None, 2) if place else slice(None)
         for factor in sizes[few] if movable else (1.0,):
-            for n in (indices[few] if own_n is not None else (None,)):
+            for n in (indices[few] if own_n else (None,)):
                 for ellipse in ellipses[: 1 if place else None]:
                     params = {k: now[k] * factor * unit for k in movable} | place | ellipse
                     if n is not None:

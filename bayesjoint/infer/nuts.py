@@ -12,9 +12,14 @@ import numpy as np
 import torch
 
 from bayesjoint.infer.chain import ACCEPT, STATS, ChainTask, run_chain
-from bayesjoint.infer.draws import check_request
+from bayesjoint.infer.draws import check_request, forced, resampled
+from bayesjoint.infer.evidence import k_threshold
+from bayesjoint.infer.exact import exact
+from bayesjoint.infer.maxima import Chains, Part, groups, joined
 from bayesjoint.infer.pool import cores, share
-from bayesjoint.infer.targets import target_type
+from bayesjoint.infer.proposal import maxima
+from bayesjoint.infer.targets import Edged, Joint, all_linear, felt_edges, target_type
+from bayesjoint.posterior.arviz_seam import pareto_smooth
 from bayesjoint.scene.density import values_of
 from bayesjoint.scene.saving import checksum
 
@@ -29,6 +34,9 @@ SAME = 0.01
 BENT = 1.0
 """Departure from a Normal's log density, two sigma out, up to which a posterior is drawn from in steady steps."""
 
+EDGE_FELT = 1e-3
+"""Range of log weights up to which they are taken as equal."""
+
 
 def nuts(
     fit: Fit,
@@ -42,11 +50,15 @@ def nuts(
     target_accept: float | None,
     workers: int | None,
     marginalize: str | None,
+    force: bool,
 ) -> Posterior:
     """Sample the posterior.
 
     In coordinates whitened by the fit's covariance the posterior is nearly a unit Normal: the kernel's mass is the identity,
     the step is long and known beforehand or found in a short warm-up, and few gradients make a draw (Hoffman & Gelman 2014, JMLR 15, 1593).
+
+    Where the fit tells of several maxima, each has its own chains. They are put together in proportion to the evidence of each, by bridge
+    sampling; so are chains that end apart from one another (`bayesjoint.infer.maxima`).
 
     Parameters
     ----------
@@ -66,59 +78,115 @@ def nuts(
     workers : int, optional
         Processes at a time, this one among them; default, the cores or the chains, whichever is fewer. 1 runs the chains here, one after
         another.
-    marginalize : {"linear", "auto"}, optional
-        Integrate fluxes and skies out while sampling, and draw them from their Gaussian afterwards: exact, with fewer dimensions to move in.
-        "auto" does so where their priors allow it.
+    marginalize : {"auto", "linear"}, optional
+        "linear": integrate fluxes and skies out while sampling, and draw them from their Gaussian afterwards: exact, with fewer dimensions to
+        move in; each chain is resampled by the weights of fluxes near the edge of their prior at 0 (`bayesjoint.infer.soft`). "auto" and None sample
+        them with the rest, as many gradients a draw, each cheaper; with "auto", where every free parameter is a flux or sky, the draws are independent ones
+        of the exact posterior in closed form (`bayesjoint.infer.exact`).
+    force : bool
+        Sample from a fit that has not converged, or whose covariance is singular at a bound.
 
     Returns
     -------
     Posterior
+
+    Raises
+    ------
+    ValueError
+        For a fit that has not converged or is singular, without `force`; where fluxes and skies cannot be integrated out as asked; for numbers that
+        make no sense; for a checkpoint of another run.
     """
     from bayesjoint.posterior.posterior import Posterior
 
-    check_request(fit, draws, seed, workers)
+    check_request(fit, draws, seed, workers, force)
     for name, value, least in (("warmup", 0 if warmup is None else warmup, 0), ("chains", chains, 1)):
         if int(value) != value or value < least:
-            raise ValueError(f"{name} is to be a whole number of at least {least}, and {value!r} came.")
+            raise ValueError(f"{name} must be a whole number of at least {least}; got {value!r}. Give a larger one.")
     scene, kind = fit.scene, target_type(fit.scene, marginalize)
+    if marginalize and all_linear(scene):
+        return exact(fit, sampler="nuts", chains=chains, draws=draws, seed=seed)
+    kind = kind if marginalize == "linear" else Joint
+    edges = felt_edges(fit) if kind is Joint else []
     workers = min(chains, cores()) if workers is None else int(workers)
     if scene.device.type != "cpu":
         workers = 1
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        run = _claim(
-            folder,
-            fit,
-            {"seed": int(seed), "warmup": warmup, "target_accept": target_accept, "marginalize": kind.word},
-            max(1, cores() // min(chains, cores())),
-        )
-        z, covariance = (torch.tensor(run[k], dtype=scene.dtype, device=scene.device) for k in ("z", "z_covariance"))
-        target = kind(scene, z, covariance)
-        aim = target_accept
-        if aim is None and target.departure() > BENT:
-            aim = ACCEPT
-        seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in np.random.SeedSequence(seed).spawn(chains)]
-        tasks = [ChainTask(target, c, seeds[c], draws, warmup, aim, str(folder), run["threads"]) for c in range(chains)]
+        options = {"seed": int(seed), "warmup": warmup, "target_accept": target_accept, "marginalize": kind.word}
+        options |= {"edges": [fit.names[i] for i in edges]} if edges else {}
+        threads = max(1, cores() // min(chains, cores()))
+        tasks, tops = [], maxima(fit)
+        for k, (z, covariance, _) in enumerate(tops):
+            place = folder if k == 0 else folder / f"maximum_{k + 1}"
+            place.mkdir(exist_ok=True)
+            run = _claim(place, fit, z, covariance, options, threads)
+            z, covariance = (torch.tensor(run[v], dtype=scene.dtype, device=scene.device) for v in ("z", "z_covariance"))
+            target = kind(scene, z, covariance) if not edges else Edged(scene, z, covariance, edges)
+            aim = target_accept
+            if aim is None and target.departure() > BENT:
+                aim = ACCEPT
+            source = np.random.SeedSequence(seed if k == 0 else (seed, k))
+            seeds = [int(s.generate_state(1, np.uint64)[0] >> 1) for s in source.spawn(chains)]
+            tasks += [ChainTask(target, c, seeds[c], draws, warmup, aim, str(place), run["threads"]) for c in range(chains)]
         _run(tasks, workers, progress)
         rows = np.stack([np.fromfile(t.rows).reshape(-1, t.width)[:draws] for t in tasks])
     n, i = len(scene.names), len(scene.images)
     stats = {k: rows[:, :, n + i + s] for s, k in enumerate(STATS)}
     warm = stats.pop("warmup_steps")[:, 0]
     stats["diverging"] = stats["diverging"] > 0
-    theta = values_of(scene, rows[:, :, :n].reshape(-1, n)).reshape(chains, draws, n)
+    log_weight = stats.pop("log_weight")
+    made = Chains(rows[:, :, :n], rows[:, :, n : n + i], stats)
     info = {
         "sampler": "nuts",
         "seed": int(seed),
         "warmup": warmup,
         "gradients": int(stats["n_steps"].sum() + warm.sum()),
-        "target_accept": aim,
+        "target_accept": tasks[0].target_accept,
         "marginalize": kind.word,
+        "doubts": forced(fit),
     }
-    return Posterior.of(scene, theta, rows[:, :, n : n + i], stats, info)
+    if np.ptp(log_weight) > EDGE_FELT:
+        made = _reweighted(made, log_weight, info)
+    apart = groups(made, torch.nonzero(scene.chart.angle).ravel().cpu().numpy())
+    if len(tops) > 1:
+        parts = [Part.of(*top) for top in tops]
+    elif len(apart) > 1:
+        parts = [_around(made.z[group].reshape(-1, n)) for group in apart]
+        info["doubts"].append("The chains ended about maxima that the fit had not told of: there may be more of them.")
+    post = None if len(tops) == len(apart) == 1 else joined(scene, made, parts, (chains, draws), info)
+    if post is not None:
+        return post
+    theta = values_of(scene, made.z.reshape(-1, n)).reshape(len(tasks), draws, n)
+    return Posterior.of(scene, theta, made.log_likelihood, made.stats, info)
 
 
-def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int) -> dict[str, Any]:
+def _around(z: np.ndarray) -> Part:
+    """The part of space about draws (s, n) that lie together."""
+    return Part.of(z.mean(0), np.cov(z.T).reshape(z.shape[1], z.shape[1]))
+
+
+def _reweighted(chains: Chains, log_weight: np.ndarray, info: dict[str, Any]) -> Chains:
+    """Each chain resampled by weights (chains, draws), in its own order: draws that are taken twice count as such in its diagnostics."""
+    _, k_hat = pareto_smooth(log_weight.ravel())
+    limit, info["edge_k_hat"] = k_threshold(log_weight.size), k_hat
+    if k_hat > limit:
+        info["doubts"].append(
+            f"Pareto k-hat of the weights of fluxes near 0 is {k_hat:.2f}, above {limit:.2f}: draw more, or pass marginalize=None."
+        )
+    which = []
+    for c, row in enumerate(log_weight):
+        weights = np.exp(row - row.max())
+        which.append(np.sort(resampled(weights / weights.sum(), len(row), np.random.default_rng((info["seed"], 5, c)))))
+    chain = np.repeat(np.arange(len(which))[:, None], log_weight.shape[1], axis=1)
+    taken = chains.take(chain, np.stack(which))
+    taken.stats.pop("energy", None)  # of steps from draw to draw, which these are not
+    return taken
+
+
+def _claim(
+    folder: pathlib.Path, fit: Fit, z: torch.Tensor, covariance: torch.Tensor, options: dict[str, Any], threads: int
+) -> dict[str, Any]:
     """What the run in this folder was begun with; a folder that belongs to another run is refused.
 
     Chains whiten by the maximum that they began with, and in as many threads: a fit repeated elsewhere may differ in its last digits, and
@@ -126,10 +194,11 @@ def _claim(folder: pathlib.Path, fit: Fit, options: dict[str, Any], threads: int
     """
     run = options | {
         "names": list(fit.names),
+        "columns": list(STATS),
         "dtype": str(fit.scene.dtype),
         "images": [checksum(im) for im in fit.scene.images],
-        "z": fit.z.tolist(),
-        "z_covariance": fit.z_covariance.tolist(),
+        "z": z.tolist(),
+        "z_covariance": covariance.tolist(),
         "threads": threads,
     }
     card = folder / "run.json"

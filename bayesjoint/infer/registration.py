@@ -6,17 +6,19 @@ One Gauss-Newton step of a scene that has a shift and a zeropoint for all images
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bayesjoint.infer.warnings import FitWarning, Pattern, Severity
 from bayesjoint.sky.components import Shift, Source, Zeropoint
 
 if TYPE_CHECKING:
     from bayesjoint.infer.lm import State
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["corrections", "registration"]
+__all__ = ["Offsets", "corrections", "registration"]
 
 SURE = 5.0
 """Significance from which on it is said; errors are widened where residuals are larger than the noise."""
@@ -28,17 +30,36 @@ LOOSE = 10.0
 """Pixels, and magnitudes, that are allowed for."""
 
 
-def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[str]:
-    """What is to be said, a sentence an image.
+@dataclass(frozen=True)
+class Offsets:
+    """What shifts and zeropoints of the images would mend.
 
     Parameters
     ----------
-    scatter : dict
+    warnings : list of FitWarning
+        One for each image whose offset is significant.
+    gain : float
+        Chi² that all of them together would take away, as far as the model is linear.
+    """
+
+    warnings: list[FitWarning] = field(default_factory=list)
+    gain: float = 0.0
+
+
+def registration(scene: Scene, state: State, scatter: Mapping[str, float]) -> Offsets:
+    """Shifts and zeropoints that the residuals ask for.
+
+    Parameters
+    ----------
+    scene : Scene
+    state : State
+        The end of the fit.
+    scatter : mapping
         Reduced chi² by image.
     """
     linear, images = state.linear, scene.images
     if linear is None or len(images) < 2:
-        return []
+        return Offsets()
     n, moves = len(scene.names), []
     for im, (_, h) in zip(images, linear.parts, strict=True):
         sources = [c for c in scene.components if isinstance(c, Source) and c.sees(im)]
@@ -62,7 +83,7 @@ def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[
         if i != best and not own[im.name][1] and any(isinstance(c, Source) and _shared(scene, c, i, best) for c in scene.components):
             columns.append((i, 2))
     if not columns:
-        return []
+        return Offsets()
     precision = np.zeros((n + len(columns), n + len(columns)))
     gradient = np.zeros(n + len(columns))
     precision[:n, :n], gradient[:n] = linear.precision.numpy(force=True), linear.gradient.numpy(force=True)
@@ -78,26 +99,37 @@ def registration(scene: Scene, state: State, scatter: dict[str, float]) -> list[
     unit = 1 / np.sqrt(np.clip(np.diag(precision), 1e-300, None))
     covariance = np.linalg.pinv(precision * unit[:, None] * unit, rcond=1e-12, hermitian=True) * unit[:, None] * unit
     step, error = covariance @ gradient, np.sqrt(np.clip(np.diag(covariance), 0, None))
-    said = []
+    found = []
     for i, im in enumerate(images):
-        found = {k: (step[a], error[a] * max(1.0, scatter[im.name]) ** 0.5) for a, (j, k) in enumerate(columns, n) if j == i}
-        if any(k in found and abs(found[k][0]) > max(SURE * found[k][1], FAR * im.pixel_scale) for k in (0, 1)):
-            (dx, ex), (dy, ey) = found[0], found[1]
-            said.append(
-                f"{im.name}: residuals look as if it lay {dx:+.3g} ± {ex:.1g} arcsec East and {dy:+.3g} ± {ey:.1g} North of where its WCS says, as seen from "
-                f"{images[first].name}; if so, bj.Shift(..., images=[{im.name!r}]) mends it."
+        own = {k: (step[a], error[a] * max(1.0, scatter[im.name]) ** 0.5) for a, (j, k) in enumerate(columns, n) if j == i}
+        if any(k in own and abs(own[k][0]) > max(SURE * own[k][1], FAR * im.pixel_scale) for k in (0, 1)):
+            (dx, ex), (dy, ey) = own[0], own[1]
+            off = f'{dx:+.3g} ± {ex:.1g}" East and {dy:+.3g} ± {ey:.1g}" North'
+            width = float(f"{max(abs(dx), abs(dy)):.1g}")
+            pattern = Pattern(
+                f"Images appear offset from {images[first].name}: {{items}}.",
+                "Correct the WCS, or add bj.Shift({largest}, images={names}).",
+                f"{im.name} by {off}",
+                f"{width:g}",
             )
-        if 2 in found and abs(found[2][0]) > max(SURE * found[2][1], FAINT):
-            said.append(
-                f"{im.name}: residuals look as if its zeropoint were off by {found[2][0]:+.3f} ± {found[2][1]:.1g} mag against others of band {im.band}; if so, "
-                f"bj.Zeropoint(..., images=[{im.name!r}]) mends it."
+            concerns = {"images": (im.name,), "value": float(np.hypot(dx, dy))}
+            found.append(FitWarning.of("registration", Severity.WARNING, pattern, **concerns))
+        if 2 in own and abs(own[2][0]) > max(SURE * own[2][1], FAINT):
+            offset, e = own[2]
+            pattern = Pattern(
+                f"Zeropoints appear off, against the other images of band {im.band}: {{items}}.",
+                "Correct the zeropoint, or add bj.Zeropoint({largest}, images={names}).",
+                f"{im.name} by {offset:+.3f} ± {e:.1g} mag",
+                f"{float(f'{abs(offset):.1g}'):g}",
             )
-    return said
+            concerns = {"images": (im.name,), "value": float(offset)}
+            found.append(FitWarning.of("zeropoint", Severity.WARNING, pattern, **concerns))
+    return Offsets(found, float(gradient @ step))
 
 
-def corrections(scene: Scene, values: Mapping[str, float], errors: Mapping[str, float]) -> list[str]:
-    """What fitted shifts and zeropoints say of images that are off by more than `OFF` sigma, a sentence an image."""
-    said = []
+def corrections(scene: Scene, values: Mapping[str, float], errors: Mapping[str, float]) -> list[FitWarning]:
+    """What fitted shifts (arcsec) and zeropoints (mag) say of images that are off by more than `OFF` of their errors."""
+    found = []
     for c in scene.components:
         if not isinstance(c, Shift | Zeropoint):
             continue
@@ -105,13 +137,15 @@ def corrections(scene: Scene, values: Mapping[str, float], errors: Mapping[str, 
             sites = [n for s in c.specs if (n := f"{c.name}.{s.name}[{im.name}]") in errors]
             if not any(abs(values[n]) > OFF * errors[n] for n in sites):
                 continue
-            found = [f"{values[n]:+.3g} ± {errors[n]:.1g}" for n in sites]
-            said.append(
-                f"{im.name} lies {' arcsec East and '.join(found)} arcsec North of where its WCS says."
-                if isinstance(c, Shift) and len(found) == 2
-                else f"{im.name} is off by {' and '.join(found)} {c.unit} ({', '.join(sites)})."
+            sizes = [f"{values[n]:+.3g} ± {errors[n]:.1g}" for n in sites]
+            text = (
+                f'{im.name} lies {sizes[0]}" East and {sizes[1]}" North of where its WCS says.'
+                if isinstance(c, Shift) and len(sizes) == 2
+                else f"{im.name} is off by {' and '.join(sizes)} {c.unit} ({', '.join(sites)})."
             )
-    return said
+            size = float(max(abs(values[n]) for n in sites))
+            found.append(FitWarning("correction", Severity.NOTE, text, images=(im.name,), value=size))
+    return found
 
 
 def _shared(scene: Scene, c: Source, i: int, j: int) -> bool:

@@ -302,7 +302,8 @@ def _fewer_images(scene: Scene, group: Sequence[Extended]) -> Scene:
 def _looks(shapes: Sequence[Site], first: Mapping[str, float], group: Sequence[Extended], count: int, seed: int) -> list[dict[str, float]]:
     """Sizes and indices to look at, spread evenly over all that they may be (Sobol's sequence)."""
     sizes = [s for s in shapes if _is_size(s)]
-    ratios = [s for s in shapes if s.spec.name.endswith(".above") and not s.spec.real]
+    lengths = {spec.name for c in group for spec in c.specs if spec.unit == "arcsec"}
+    ratios = [s for s in shapes if s.spec.name.endswith(".above") and s.spec.name.split(".")[0] in lengths]
     indices = [s for s in shapes if s.spec.name.split(".")[0] == "n" and not s.spec.real]
     units = [(c, k) for c in group for k in ("size", "n") if any(s.component is c for s in (*sizes, *ratios, *indices))]
     if not units:

@@ -11,9 +11,11 @@ import torch
 from pyro.infer import SVI, Trace_ELBO
 from torch.distributions import constraints
 
-from bayesjoint.infer.draws import PROPOSALS, check_request, resampled, weighed
+from bayesjoint.infer.draws import PROPOSALS, check_request, forced, resampled, weighed
+from bayesjoint.infer.exact import exact
 from bayesjoint.infer.guides import GUIDES, Guide, Particle
-from bayesjoint.infer.targets import target_type
+from bayesjoint.infer.proposal import Proposal, maxima, proposal
+from bayesjoint.infer.targets import Joint, Marginal, all_linear, felt_edges, target_type
 from bayesjoint.threads import few_threads, largest
 
 if TYPE_CHECKING:
@@ -27,15 +29,31 @@ BLOCK = 50
 MOVE = 0.02
 """Converged where no coordinate's draws move by more than this between blocks (root mean square), in units of the posterior's width."""
 PROBES = 256
+ONE_ALONE = (
+    "The posterior has other maxima, and the guide's own draws hold the first alone: take resample=True, laplace or nuts."
+)
 
 
 def svi(
-    fit: Fit, *, draws: int, seed: int, guide: str, resample: bool, max_steps: int, progress: bool, marginalize: str | None, workers: int | None
+    fit: Fit,
+    *,
+    draws: int,
+    seed: int,
+    guide: str,
+    resample: bool,
+    max_steps: int,
+    progress: bool,
+    marginalize: str | None,
+    workers: int | None,
+    force: bool,
 ) -> Posterior:
     """Fit a guide to the posterior by Pyro's SVI, started at the maximum and its covariance, and draw from it.
 
     The gradient has no noise where the guide is the posterior (see `bayesjoint.infer.guides.Particle`), and draws come in mirrored pairs.
     The steps end when the guide, averaged over each block of them, no longer moves.
+
+    Where the fit tells of several maxima, the guide stands about the first, and Student-t's about the others are resampled with it. Where every
+    free parameter is a flux or sky, there is nothing to fit: the draws are those of the exact posterior in closed form (`bayesjoint.infer.exact`).
 
     Parameters
     ----------
@@ -47,18 +65,25 @@ def svi(
         A Normal of full rank; one of a diagonal and a few directions, for hundreds of parameters; a spline flow, for skewed and curved posteriors.
     resample : bool
         Take four times as many draws and resample them by their Pareto-smoothed weights, as `laplace` does: what the guide lacks in width is
-        made up for, as far as `k_hat` allows. False gives the guide's own draws.
+        made up for, as far as `k_hat` allows. False gives the guide's own draws, about the fit's own maximum alone.
     max_steps : int
         Steps after which to give up, and say so.
     marginalize : {"auto", "linear"}, optional
-        Integrate fluxes and skies out, and draw them from their Gaussian given the rest; "auto" does so where their priors allow it.
+        Integrate fluxes and skies out, and draw them from their Gaussian given the rest; "auto" does so where their priors allow it; None, never.
     workers : int, optional
         Processes that weigh the draws, this one among them; default, as many as there are cores, where there is enough to do.
+    force : bool
+        Draw from a fit that has not converged, or whose covariance is singular at a bound.
 
     Returns
     -------
     Posterior
         With `k_hat` of the guide against the exact density.
+
+    Raises
+    ------
+    ValueError
+        As `laplace` does; for another guide; with ``resample=False`` where a prior has a soft edge that the guide's draws would have to be weighed by.
 
     Notes
     -----
@@ -68,10 +93,21 @@ def svi(
 
     from bayesjoint.posterior.posterior import Posterior
 
-    check_request(fit, draws, seed, workers)
+    check_request(fit, draws, seed, workers, force)
     if guide not in GUIDES:
-        raise ValueError(f"guide is to be one of {', '.join(GUIDES)}, and {guide!r} came.")
-    target = target_type(fit.scene, marginalize)(fit.scene, fit.z, fit.z_covariance)
+        raise ValueError(f"guide must be one of {', '.join(GUIDES)}; got {guide!r}. Choose one of these.")
+    kind = target_type(fit.scene, marginalize)
+    if marginalize and all_linear(fit.scene):
+        return exact(fit, sampler="svi", chains=1, draws=draws, seed=seed)
+    edges = felt_edges(fit) if kind is Marginal and not resample else []
+    if edges and marginalize == "linear":
+        raise ValueError(
+            "Fluxes must lie far above the edge of their prior at 0 to be integrated out without weights;"
+            f" {fit.names[edges[0]]} does not. Take resample=True, or marginalize=None."
+        )
+    if edges:
+        kind = Joint
+    target = kind(fit.scene, fit.z, fit.z_covariance)
     k, like = len(target), target.center
     mirror: list[torch.Tensor] = []
     losses: list[float] = []
@@ -122,13 +158,20 @@ def svi(
             with torch.no_grad():
                 return family(torch.as_tensor(y, dtype=like.dtype).to(like.device)).cpu().double().numpy()
 
-        with torch.no_grad():
-            y = family.draw(PROPOSALS * draws if resample else draws).cpu().double().numpy()
-        rng = np.random.default_rng(seed)
-        found, info = weighed(target, y, density, rng, workers)
-        theta, ll, lp = found.kept(resampled(found.weights, draws, rng) if resample else np.arange(draws))
-    info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + len(y)}
-    info["resampled"] = bool(resample)
+        def sample(size: int, _: np.random.Generator) -> np.ndarray:
+            with torch.no_grad():
+                return family.draw(size).cpu().double().numpy()
+
+        size, rng = PROPOSALS * draws if resample else draws, np.random.default_rng(seed)
+        guided = proposal(fit, target, sample, density)
+        if not resample:
+            guided = Proposal(guided.parts[:1], guided.angles)
+        candidates, info = weighed(target, guided, size, rng, workers, adapt=resample)
+        theta, ll, lp = candidates.kept(resampled(candidates.weights, draws, rng) if resample else np.arange(draws))
+    info |= {"sampler": "svi", "guide": guide, "seed": int(seed), "steps": steps, "settled": settled, "evaluations": 2 * steps + size}
+    info |= {"resampled": bool(resample), "doubts": forced(fit)}
+    if not resample and len(maxima(fit)) > 1:
+        info["doubts"].append(ONE_ALONE)
     info["elbo"] = -float(np.mean(losses[-BLOCK:])) if losses else float("nan")
     return Posterior.of(fit.scene, theta[None], ll[None], {"lp": lp[None]}, info)
 

@@ -40,7 +40,7 @@ def fit_page(best: Fit) -> str:
     noise = [(k, f"{n.chi2:.3f}", f"{n.scatter:.3f}") for k, n in best.noise.items()]
     return "".join(
         [
-            f"<p><b>Fit</b>: χ² {best.chi2:.2f} for {best.dof} degrees of freedom.</p><p>{html.escape(best.message)}</p>",
+            f"<p><b>Fit</b>: χ² {best.chi2:.2f} for {best.dof} degrees of freedom.</p><p>{'<br>'.join(html.escape(line) for line in best.message.splitlines())}</p>",
             _table(("parameter", "value", "unit"), rows),
             _table(("image", "reduced χ²", "scatter / σ"), noise),
         ]

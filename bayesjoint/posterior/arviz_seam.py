@@ -13,12 +13,15 @@ import numpy as np
 import xarray as xr
 from scipy.special import logsumexp
 
-__all__ = ["bulk_ess", "chain_axes", "container", "groups_of", "load_kind", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "tail_ess"]
+__all__ = ["bulk_ess", "chain_axes", "container", "groups_of", "load_kind", "mean_ess", "pareto_smooth", "psis", "r_hat", "save_groups", "smoothed", "tail_ess"]
 
 FEWEST = 25
 """Draws below which there is no tail to smooth."""
 FLAT = 1e-9
 """Log ratios are alike where they differ by less."""
+PLATEAU_K, PLATEAU, SHORT_TAIL = 0.5, 0.1, 16.0
+"""Pareto k from which on a tail is looked at; rise of the logarithm in its lower half below which it is a plateau, where 0.5 ln 2 and more are
+due; what its length is divided by then, squared."""
 TAILS = (0.05, 0.95)
 """Quantiles whose effective sample size is the tails'; left to itself ArviZ 1.x takes those of its 89 % intervals."""
 
@@ -140,9 +143,22 @@ def pareto_smooth(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     if not np.isfinite(lw).any():
         return np.full(lw.size, 1 / lw.size), float("inf")
     lw = np.where(np.isfinite(lw), lw, np.nanmin(lw[np.isfinite(lw)]) - 1e3)
-    smooth, k = psis(lw[None])
-    w = np.exp(smooth[0] - np.max(smooth[0]))
-    return w / w.sum(), float(k[0])
+    smooth, k = smoothed(lw)
+    w = np.exp(smooth - np.max(smooth))
+    return w / w.sum(), k
+
+
+def smoothed(log_ratios: np.ndarray) -> tuple[np.ndarray, float]:
+    """`psis` of the finite log ratios (s,) of one target.
+
+    Where a proposal covers most of the target well, most of the largest ratios are alike: a plateau
+    with a few above it, to which no Pareto distribution fits. The tail is then taken shorter.
+    """
+    smooth, k = psis(log_ratios[None])
+    tail = np.sort(log_ratios)[-int(np.ceil(3 * np.sqrt(log_ratios.size))) :]
+    if k[0] > PLATEAU_K and np.median(tail) - tail[0] < PLATEAU:
+        smooth, k = psis(log_ratios[None], SHORT_TAIL)
+    return smooth[0], float(k[0])
 
 
 def psis(log_ratios: np.ndarray, r_eff: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -25,8 +25,11 @@ def log_evidence(post: Posterior, draws: int, seed: int) -> Evidence:
     whole(seed, "seed", 0)
     if post.scene is not None:
         check_priors(post.scene)
-    weighed = "log_evidence" in post.info and post.info.get("log_evidence_method") is None
-    if not weighed and post.scene is not None:
+    method, several = post.info.get("log_evidence_method"), len(post.info.get("maxima", [])) > 1
+    weighed = "log_evidence" in post.info and method in (None, "closed form")
+    if several and "log_evidence" not in post.info:
+        raise ValueError("A log evidence of several maxima needs more draws about each of them, and proper priors: draw more.")
+    if not weighed and not several and post.scene is not None:
         from bayesjoint.infer.bridge import bridged
 
         scene, theta = matched(post, "a log evidence")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from bayesjoint.infer.warnings import KINDS
+
 __all__ = ["LEGEND", "R_HAT", "flags"]
 
 R_HAT, ESS = 1.01, 400
@@ -18,10 +20,10 @@ LOOSE = 40.0
 PRIOR = 0.8
 """Width in units of the prior's from which the data say next to nothing."""
 
-LEGEND = {
+LEGEND = KINDS | {
     "R-hat": f"R-hat is above {R_HAT}: the chains have not mixed",
     "few draws": f"the bulk or tail effective sample size is below {ESS}",
-    "at bound": "draws pile up on an end of what the prior allows: mean and sd do not describe them; quote a limit",
+    "at bound": "the value presses against an end of what its prior allows, or draws pile up there: mean and sd do not describe it; quote a limit",
     "loose": "nothing tells the angle",
     "prior": "as wide as its prior: the data say next to nothing of it",
 }

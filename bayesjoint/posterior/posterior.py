@@ -12,10 +12,10 @@ import pandas as pd
 import xarray as xr
 
 from bayesjoint.posterior import arviz_seam as seam
-from bayesjoint.posterior.flags import LEGEND, R_HAT, flags
+from bayesjoint.posterior.flags import R_HAT, flags
 from bayesjoint.posterior.fractions import fractions
 from bayesjoint.posterior.meta import describe_sites
-from bayesjoint.posterior.tables import circular, magnitude, meta_table, quantile
+from bayesjoint.posterior.tables import circular, magnitude, meta_table, put_flags, quantile
 from bayesjoint.posterior.variables import matrix, variables
 from bayesjoint.posterior.words import latex
 from bayesjoint.scene.alike import meeting
@@ -67,10 +67,17 @@ class Posterior:
         None for a posterior that was loaded from a file.
     """
 
-    def __init__(self, groups: dict[str, xr.Dataset], meta: dict[str, Any], info: dict[str, Any], scene: Scene | None = None) -> None:
+    def __init__(
+        self,
+        groups: dict[str, xr.Dataset],
+        meta: dict[str, Any],
+        info: dict[str, Any],
+        scene: Scene | None = None,
+        theta: np.ndarray | None = None,
+    ) -> None:
         self._groups, self.meta, self.info, self.scene = groups, meta, info, scene
         self.names = [s["name"] for s in meta["sites"]]
-        self.theta = matrix(groups["posterior"], meta)
+        self.theta = matrix(groups["posterior"], meta) if theta is None else theta
 
     @classmethod
     def of(cls, scene: Scene, theta: np.ndarray, log_likelihood: np.ndarray, stats: dict[str, np.ndarray], info: dict[str, Any]) -> Posterior:
@@ -89,7 +96,8 @@ class Posterior:
         info : dict
             How they were drawn.
         """
-        info["render_errors"] = render_errors(scene, *_extremes(scene, theta.reshape(-1, theta.shape[-1])))
+        if "render_errors" not in info:
+            info["render_errors"] = render_errors(scene, *_extremes(scene, theta.reshape(-1, theta.shape[-1])))
         meta = describe_sites(scene)
         coords = {"chain": np.arange(theta.shape[0]), "draw": np.arange(theta.shape[1])}
         groups = {
@@ -105,7 +113,7 @@ class Posterior:
         more = derived_of(scene, theta.reshape(-1, theta.shape[-1]))
         if more:
             groups["derived"] = xr.Dataset({k: (("chain", "draw"), v.reshape(theta.shape[:2])) for k, v in more.items()}, coords=coords)
-        return cls(groups, meta, info, scene)
+        return cls(groups, meta, info, scene, theta)
 
     @cached_property
     def arviz(self) -> Any:
@@ -147,8 +155,19 @@ class Posterior:
 
     # -- diagnostics ------------------------------------------------------------------------------------------------------
     @cached_property
-    def _diagnostics(self) -> dict[str, np.ndarray]:
-        """R-hat, bulk and tail ESS of each site; of the worse of cosine and sine for angles."""
+    def distinct(self) -> int:
+        """Number of draws that differ (resampling by weights makes duplicates)."""
+        return len(np.unique(self.theta.reshape(-1, self.theta.shape[-1]), axis=0))
+
+    @cached_property
+    def diagnostics(self) -> dict[str, np.ndarray]:
+        """``r_hat``, ``ess_bulk`` and ``ess_tail`` of each site (numbers without unit), shape (sites,).
+
+        Of an angle they are the worse of its cosine's and sine's. Draws that were resampled by importance weights are at most as many effective ones
+        as there are distinct ones, and as the weights have. NaN where a diagnostic cannot be had; `reasons` says why.
+        """
+        if "diagnostics" in self.info:  # of chains about several maxima
+            return {k: np.asarray(v, dtype=float) for k, v in self.info["diagnostics"].items()}
         plain, second = self.theta.copy(), self.theta.copy()
         for k, s in enumerate(self.meta["sites"]):
             if s["cyclic"]:
@@ -157,38 +176,82 @@ class Posterior:
         out = {}
         for name, f, worse in (("r_hat", seam.r_hat, np.fmax), ("ess_bulk", seam.bulk_ess, np.fmin), ("ess_tail", seam.tail_ess, np.fmin)):
             out[name] = worse(f(plain), f(second))
+        for name in ("ess_bulk", "ess_tail"):  # ArviZ counts all draws of a site that never moves
+            out[name] = np.where(np.isnan(out["r_hat"]), np.nan, out[name])
+        if self.k_hat is not None and self.names:
+            most = float(self.distinct)
+            if self.info.get("resampled", True):
+                most = min(most, float(self.info.get("importance_ess", np.inf)))
+            out |= {name: np.minimum(out[name], most) for name in ("ess_bulk", "ess_tail")}
         return out
+
+    @cached_property
+    def chain_reasons(self) -> list[str]:
+        """Why chains are not to be trusted, in words (R-hat, effective draws, divergences, energies)."""
+        d, stats, chains = self.diagnostics, self._groups["sample_stats"], self.theta.shape[0]
+        found = self._undetermined(("r_hat", "ess_bulk", "ess_tail"))
+        bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if r > R_HAT]
+        if bad:
+            worst = np.nanmax(d["r_hat"])
+            advice = (
+                "there are too few draws to tell whether the chains have mixed; draw more"
+                if worst < 1.05
+                else "the chains have not mixed; draw more, or look for a second mode"
+            )
+            found.append(f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {worst:.4f}): {advice}.")
+        low = float(np.nanmin([*d["ess_bulk"], *d["ess_tail"], np.inf]))
+        if low < ESS * min(chains, 4):
+            found.append(f"The smallest effective sample size is {low:.0f}, below {ESS} a chain: draw more.")
+        count = int(stats["diverging"].sum()) if "diverging" in stats else 0
+        if count:
+            found.append(
+                f"{count} transitions diverged: the posterior has places that the sampler cannot follow; raise target_accept, or change the model there."
+            )
+        energy = stats["energy"].values if "energy" in stats else np.zeros((1, 0))
+        bfmi = (np.diff(energy, axis=1) ** 2).mean(1) / energy.var(1) if energy.shape[1] > 2 else np.ones(1)
+        if (bfmi < E_BFMI).any():
+            found.append(f"E-BFMI is {bfmi.min():.2f}, below {E_BFMI}: the energy is explored too slowly.")
+        return found
+
+    def _weight_reasons(self) -> list[str]:
+        """Why weighed draws are not to be trusted, in words."""
+        found, sampler, draws = [], self.info.get("sampler"), self.theta.shape[0] * self.theta.shape[1]
+        limit, effective = self.info.get("k_threshold", 0.7), self.info.get("importance_ess", np.inf)
+        if not self.k_hat < limit:
+            found.append(f"Pareto k-hat is {self.k_hat:.2f}, above {limit:.2f}: the {sampler} draws do not follow the posterior; use nuts.")
+        if effective < ESS and not self.info.get("exact"):
+            found.append(f"Only {effective:.0f} of the weighted draws are effective; use nuts, or draw more.")
+        if self.names and self.distinct < min(ESS, draws / 2):
+            found.append(f"Only {self.distinct} of the {draws} draws are distinct; use nuts, or draw more.")
+        return found + self._undetermined(("ess_bulk", "ess_tail"))
+
+    def _undetermined(self, diagnostics: Sequence[str]) -> list[str]:
+        """Sites of which a diagnostic cannot be had, and why."""
+        unknown = np.isnan([self.diagnostics[k] for k in diagnostics]).any(0)
+        chains, draws = self.theta.shape[:2]
+        causes: dict[str, list[str]] = {}
+        for k in np.flatnonzero(unknown):
+            x = self.theta[:, :, k]
+            if not np.isfinite(x).all():
+                cause = "some of its draws are not finite"
+            elif (x == x[:, :1]).all():
+                cause = "its draws are all equal in each chain"
+            elif chains * draws < 8 or draws < 4:
+                cause = f"{chains} x {draws} draws are too few"
+            else:
+                cause = "too many of its draws are equal"
+            causes.setdefault(cause, []).append(self.names[k])
+        what = "R-hat and the effective sample size" if "r_hat" in diagnostics else "The effective sample size"
+        return [f"{what} cannot be computed for {', '.join(names)}: {cause}." for cause, names in causes.items()]
 
     @cached_property
     def reasons(self) -> list[str]:
         """Why the draws are not to be trusted, in words; empty where nothing speaks against them."""
-        said = []
-        d, sampler = self._diagnostics, self.info.get("sampler")
-        if sampler == "nuts":
-            chains = self.theta.shape[0]
-            bad = [n for n, r in zip(self.names, d["r_hat"], strict=True) if not r <= R_HAT]
-            if bad:
-                said.append(
-                    f"R-hat is above {R_HAT} for {', '.join(bad)} (worst {np.nanmax(d['r_hat']):.4f}): {'there are too few draws to tell whether the chains have mixed; draw more' if np.nanmax(d['r_hat']) < 1.05 else 'the chains have not mixed; draw more, or look for a second mode'}."
-                )
-            low = min(np.min(d["ess_bulk"]), np.min(d["ess_tail"])) if self.names else np.inf
-            if not low >= ESS * min(chains, 4):
-                said.append(f"The smallest effective sample size is {low:.0f}, below {ESS} a chain: draw more.")
-            count = int(self._groups["sample_stats"]["diverging"].sum())
-            if count:
-                said.append(
-                    f"{count} transitions diverged: the posterior has places that the sampler cannot follow; raise target_accept, or change the model there."
-                )
-            energy = self._groups["sample_stats"]["energy"].values
-            bfmi = (np.diff(energy, axis=1) ** 2).mean(1) / energy.var(1) if energy.shape[1] > 2 else np.ones(1)
-            if (bfmi < E_BFMI).any():
-                said.append(f"E-BFMI is {bfmi.min():.2f}, below {E_BFMI}: the energy is explored too slowly.")
-        else:
-            limit = self.info.get("k_threshold", 0.7)
-            if not self.k_hat < limit:
-                said.append(f"Pareto k-hat is {self.k_hat:.2f}, above {limit:.2f}: the {sampler} draws do not follow the posterior; use nuts.")
-            if self.info.get("importance_ess", np.inf) < ESS:
-                said.append(f"Only {self.info['importance_ess']:.0f} of the weighted draws are effective; use nuts, or draw more.")
+        said = list(self.info.get("doubts", []))
+        if self.k_hat is not None:
+            said += self._weight_reasons()
+        elif "diagnostics" not in self.info:  # else those of the chains about each maximum are said already
+            said += self.chain_reasons
         coarse = [f"{k} ({e:.2g} sigma)" for k, e in self.info.get("render_errors", {}).items() if e > BUDGET]
         if coarse:
             said.append(
@@ -202,6 +265,18 @@ class Posterior:
         return said
 
     @property
+    def notes(self) -> list[str]:
+        """What is to be known of the draws and does not speak against them, in words."""
+        found = []
+        if self.info.get("exact"):
+            found.append("The draws are independent ones of the exact posterior, known in closed form: importance weights (k-hat) are not needed.")
+        shares = self.info.get("maxima", [])
+        if len(shares) > 1:
+            parts = [f"{_ordinal(k)} holds {100 * share:.2g} % of it" for k, share in enumerate(shares[1:], 2)]
+            found.append(f"The posterior has {len(shares)} maxima; {', '.join(parts)} (by their evidence).")
+        return found
+
+    @property
     def converged(self) -> bool:
         """Whether no diagnostic speaks against the draws; `reasons` says why not."""
         return not self.reasons
@@ -212,14 +287,16 @@ class Posterior:
         Angles are summarised on the circle; quantiles of an angle are taken about its circular mean. `flags` says what speaks against a
         row, in words that `bayesjoint.posterior.flags.LEGEND` explains; `reasons` what speaks against all.
         """
-        d = self._diagnostics
+        d = self.diagnostics
         rows = {}
         for k, s in enumerate(self.meta["sites"]):
             x = self.theta[:, :, k]
             mean, sd = circular(x.ravel()) if s["cyclic"] else (float(x.mean()), float(x.std(ddof=min(1, x.size - 1))))
             quantiles = {q: quantile(x, p, mean if s["cyclic"] else None) for q, p in QUANTILES.items()}
             found = {n: float(v[k]) for n, v in d.items()}
-            speaks = found if self.k_hat is None else {n: v for n, v in found.items() if n != "r_hat"}  # weighed draws are no chains
+            # weighed draws are no chains; a diagnostic that cannot be had is never fine
+            unknown = {"r_hat": np.inf, "ess_bulk": 0.0, "ess_tail": 0.0}
+            speaks = {n: unknown[n] if np.isnan(v) else v for n, v in found.items() if n != "r_hat" or self.k_hat is None}
             rows[s["name"]] = {"unit": s["unit"], "mean": mean, "sd": sd, **quantiles, **found, "flags": flags(s, x, sd, speaks)}
             if s["flux"] and s["calibrated"]:
                 m = magnitude(x)
@@ -294,7 +371,8 @@ class Posterior:
         """One row a source: posterior means and standard deviations (``_err``), with units and descriptions.
 
         Besides the parameters: AB magnitudes, colours of neighbouring bands, circularised sizes, and the mean surface brightness within the
-        half-light ellipse, each from every draw. `flags` says what speaks against a parameter, in words that the column's description explains.
+        half-light ellipse, each from every draw. `flags` says what speaks against a parameter, or was said against the source by the fit, in words
+        that the column's description explains.
 
         Parameters
         ----------
@@ -306,9 +384,14 @@ class Posterior:
         t = meta_table(self.meta, names, theta, quantiles=quantiles)
         said = self.summary()["flags"] if names else {}
         own = [[(k, said[c["site"]]) for k, c in s["columns"].items() if c["site"] in self.names] for s in self.meta["sources"] if not s["sky"]]
-        t["flags"] = ["; ".join(f"{k}: {flag}" for k, flag in of if flag) for of in own] or np.zeros(0, "U1")
-        t["flags"].info.description = "what speaks against parameters, by name: " + "; ".join(f"'{k}': {v}" for k, v in LEGEND.items())
+        rows = [[f"{k}: {flag}" for k, flag in of if flag] for of in own]
+        of_fit = self.info.get("fit_flags", {})
+        for name, row in zip(t["source"], rows, strict=True):
+            row += [flag for flag in of_fit.get(str(name), []) if not any(f.startswith(flag) for f in row)]
+        put_flags(t, rows)
         t.meta.update({"sampler": self.info.get("sampler"), "converged": bool(self.converged), "reasons": list(self.reasons)})
+        t.meta["notes"] = self.notes
+        t.meta["fit_warnings"] = [w["text"] for w in self.info.get("fit_warnings", [])]
         return t
 
     def fractions(self, *sources: str) -> QTable:
@@ -390,7 +473,8 @@ class Posterior:
 
     def __repr__(self) -> str:
         c, d, n = self.theta.shape
-        verdict = "converged" if self.converged else "NOT converged: " + " ".join(self.reasons)
+        verdict = " ".join(["converged." if self.converged else "NOT converged: " + " ".join(self.reasons), *self.notes])
+        verdict = verdict.removesuffix(".")
         return f"<Posterior by {self.info.get('sampler')}: {c} chain(s) of {d} draws, {n} parameters; {verdict}>"
 
 
@@ -422,6 +506,11 @@ def load(path: Any) -> Posterior:
             info[k] = float(info[k])
     groups["posterior"].attrs = {}
     return Posterior(groups, meta, info)
+
+
+def _ordinal(k: int) -> str:
+    """The k-th maximum in words, from 2."""
+    return {2: "the second", 3: "the third", 4: "the fourth", 5: "the fifth"}.get(k, f"number {k}")
 
 
 def _plain(info: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from astropy import units as u
 from astropy.table import MaskedColumn, QTable
 
 from bayesjoint.images import Frame
+from bayesjoint.infer.warnings import flags_by_source
+from bayesjoint.posterior.flags import LEGEND
 from bayesjoint.posterior.meta import columns_of, describe_sites
 from bayesjoint.posterior.quantities import magnitude, quantities
 from bayesjoint.scene.density import derived_of
@@ -18,9 +20,10 @@ from bayesjoint.units import KNOWN
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bayesjoint.infer.warnings import FitWarning
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["circular", "magnitude", "meta_table", "quantile", "source_table"]
+__all__ = ["circular", "fit_flags", "magnitude", "meta_table", "put_flags", "quantile", "source_table"]
 
 
 def circular(x: np.ndarray, period: float = 180.0) -> tuple[float, float]:
@@ -37,15 +40,37 @@ def quantile(x: np.ndarray, p: float, about: float | None = None) -> float:
     return float(np.nanquantile(x, p)) if about is None else float(np.nanquantile(about + (x - about + 90) % 180 - 90, p)) % 180.0
 
 
-def source_table(scene: Scene, theta: np.ndarray, best: Mapping[str, float], errors: Mapping[str, float]) -> QTable:
-    """Table of a fit: its values and errors, and derived quantities from Gaussian draws `theta` (s, n)."""
+def source_table(
+    scene: Scene,
+    theta: np.ndarray,
+    best: Mapping[str, float],
+    errors: Mapping[str, float],
+    warnings: Sequence[FitWarning] = (),
+) -> QTable:
+    """Table of a fit: its values and errors, derived quantities from Gaussian draws `theta` (s, n), and flags of its `warnings`."""
     more = derived_of(scene, theta)
     at = derived_of(scene, np.array([[best[n] for n in scene.names]]))
     best = {**best, **{k: float(v[0]) for k, v in at.items()}}
     meta = describe_sites(scene)
     known = columns_of(meta)
     errors = {**errors, **{k: circular(v)[1] if known[k]["cyclic"] else float(np.std(v)) for k, v in more.items()}}
-    return meta_table(meta, [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
+    table = meta_table(meta, [*scene.names, *more], np.column_stack([theta, *more.values()]), best, errors)
+    flags = fit_flags(scene, meta, warnings)
+    put_flags(table, [flags[name] for name in table["source"]])
+    return table
+
+
+def fit_flags(scene: Scene, meta: Mapping[str, Any], warnings: Sequence[FitWarning]) -> dict[str, list[str]]:
+    """Flags of each source by the warnings of a fit; `meta`: what `describe_sites` says of the scene."""
+    columns = {s["name"]: s["columns"] for s in meta["sources"] if not s["sky"]}
+    seen = {c.name: {im.name for im in scene.images if c.sees(im)} for c in scene.components}
+    return flags_by_source([w.plain() for w in warnings], columns, seen)
+
+
+def put_flags(table: QTable, rows: Sequence[Sequence[str]]) -> None:
+    """Add the column ``flags`` to a table: those of each row, joined by semicolons."""
+    table["flags"] = ["; ".join(flags) for flags in rows] or np.zeros(0, "U1")
+    table["flags"].info.description = "what speaks against parameters, by name, or the source: " + "; ".join(f"'{k}': {v}" for k, v in LEGEND.items())
 
 
 def meta_table(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 import torch
 
 from bayesjoint.render.optics import Optics, fast_length
@@ -66,17 +67,27 @@ class Blur:
         coarsest = max(steps)
         self.fft = tuple(coarsest * fast_length(-(-n // coarsest)) for n in fft)
         kind = torch.complex128 if dtype == torch.float64 else torch.complex64
-        self.kernels = {}
+        self.kernels, self.conjugates = {}, {}
         for s, stamp in stamps.items():
-            # its middle is where the first place of the light lies, seen from the first pixel that comes out
-            spectrum = optics.spectrum(stamp, self.fft, shift)
-            my, mx = (n // s for n in self.fft)
-            low = spectrum[self._rows(my)][:, : mx // 2 + 1].copy()
-            if s > 1:  # nothing is there but the window's last remnants
-                low[my // 2 : (my + 1) // 2 + 1] = 0
-                low[:, -1] = 0
-            self.kernels[s] = torch.as_tensor(low * s**2, dtype=kind).to(device)  # each place stands for s² pixels
-        self.conjugates = {s: k.conj().resolve_conj() / s**2 for s, k in self.kernels.items()}
+            # windows of one size share their kernels, which take more memory than all else of theirs
+            key = s, self.fft, shift, stamp.shape, kind, device
+            if key not in optics.spectra:
+                optics.spectra[key] = self._kernel(optics, s, stamp, shift, kind, device)
+            self.kernels[s], self.conjugates[s] = optics.spectra[key]
+
+    def _kernel(
+        self, optics: Optics, s: int, stamp: np.ndarray, shift: tuple[int, int], kind: torch.dtype, device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What light at a step is multiplied by, and the adjoint's."""
+        # its middle is where the first place of the light lies, seen from the first pixel that comes out
+        spectrum = optics.spectrum(stamp, self.fft, shift)
+        my, mx = (n // s for n in self.fft)
+        low = spectrum[self._rows(my)][:, : mx // 2 + 1].copy()
+        if s > 1:  # nothing is there but the window's last remnants
+            low[my // 2 : (my + 1) // 2 + 1] = 0
+            low[:, -1] = 0
+        kernel = torch.as_tensor(low * s**2, dtype=kind).to(device)  # each place stands for s² pixels
+        return kernel, kernel.conj().resolve_conj() / s**2
 
     def _rows(self, count: int) -> list[int]:
         h = (count + 1) // 2

@@ -14,6 +14,8 @@ tabulated with its slope and read by cubic Hermite interpolation. The position i
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ from scipy.special import j0, j1, roots_legendre
 
 from bayesjoint.scalar import Scalar, cos_sin, numbers
 
-__all__ = ["REACH", "Core", "Hankel"]
+__all__ = ["REACH", "Core", "Hankel", "levels_of", "node_count", "radial_nodes", "table_size"]
 
 REACH = 2.15
 """Radius in units of the taper's a beyond which the taper is zero (5e-10)."""
@@ -31,6 +33,8 @@ STEP = 0.3
 """Step of the table of G, in units of 1/R."""
 BAND = 16 * np.pi
 """Frequency, in units of 1/a, above which light outside a taper of scale a / 2 has no power."""
+BLOCK = 2**20
+"""Numbers of a table that are made at a time."""
 KINKED = 3.0
 """How much further up that lies where isophotes have kinks."""
 
@@ -42,10 +46,43 @@ def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
     return (t + 1) / 2, weight / 2
 
 
+def node_count(radius: float, top: float, fine: float) -> int:
+    """How many nodes `radial_nodes` gives."""
+    return int(fine * (0.27 * POWER * top * radius + 36))
+
+
 def radial_nodes(radius: float, top: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
     """Nodes and weights of integrals over rho from 0 to a radius, for cusps at 0 and frequencies up to `top`."""
-    t, weight = _legendre(int(fine * (0.27 * POWER * top * radius + 36)))
+    t, weight = _legendre(node_count(radius, top, fine))
     return radius * t**POWER, weight * radius * POWER * t ** (POWER - 1)
+
+
+@dataclass(frozen=True)
+class Level:
+    """Of a core: the scale of its taper, the frequencies to which it matters, and how many nodes and places of the table it has."""
+
+    a: float
+    top: float
+    nodes: int
+    places: int
+
+
+def levels_of(a: float, top: float, fine: float, kinked: bool) -> list[Level]:
+    """The levels of a core of scale `a`, for frequencies up to `top`, from the outermost on: without making them."""
+    band, begin, levels = BAND * fine**2 * (KINKED if kinked else 1.0), 0.0, []
+    while True:
+        last = 2 * band / a >= top
+        end = top if last else band / a
+        places = int(np.ceil((end - begin) * REACH * a * fine / STEP)) + 1
+        levels.append(Level(a, end, node_count(REACH * a, end, fine), places))
+        if last:
+            return levels
+        begin, a = end, a / 2
+
+
+def table_size(levels: Sequence[Level]) -> int:
+    """Numbers in one table of value over slope for these levels."""
+    return 2 * (1 + sum(v.places for v in levels)) * sum(v.nodes for v in levels)
 
 
 class Core:
@@ -64,36 +101,27 @@ class Core:
         Frequencies in radian per arcsec East and North.
     fine : float
         Radial nodes, and places of the table, in units of what serves well.
-    inner : float
-        Scale of a second taper, arcsec along the major axis, whose light is left away; 0: all of it is there.
     """
 
     def __init__(
-        self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device, inner: float = 0.0
+        self, source: Any, a: float, wx: np.ndarray, wy: np.ndarray, fine: float, dtype: torch.dtype, device: torch.device
     ) -> None:
-        self.source, self.dtype, self.device, self.inner = source, dtype, device, inner
+        self.source, self.dtype, self.device = source, dtype, device
         self.top = float(np.sqrt(wx**2 + wy**2).max())
         self.wx, self.wy = self.tensor(wx), self.tensor(wy)
         self._lay(a, fine)
 
     def _lay(self, a: float, fine: float) -> None:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
-        band = BAND * fine**2 * (KINKED if self.source.kinked else 1.0)
-        while True:
-            last = 2 * band / a >= self.top or a / 2 <= self.inner
-            top = self.top if last else band / a
-            r, w = radial_nodes(REACH * a, top, fine)
-            within = a / 2 if not last else self.inner
-            left = np.exp(-((r / a) ** 4)) - (np.exp(-((r / within) ** 4)) if within else 0.0)
+        levels = levels_of(a, self.top, fine, self.source.kinked)
+        for k, level in enumerate(levels):
+            r, w = radial_nodes(REACH * level.a, level.top, fine)
+            left = np.exp(-((r / level.a) ** 4)) - (0.0 if k == len(levels) - 1 else np.exp(-((2 * r / level.a) ** 4)))
             rho.append(r)
             weight.append(2 * np.pi * r * w * left)
-            highest.append(np.full(r.size, top))
+            highest.append(np.full(r.size, level.top))
             begin = kappa[-1][-1]
-            count = int(np.ceil((top - begin) * REACH * a * fine / STEP)) + 1
-            kappa.append(begin + (top - begin) * np.arange(1, count + 1) / count)
-            if last:
-                break
-            a /= 2
+            kappa.append(begin + (level.top - begin) * np.arange(1, level.places + 1) / level.places)
         self._spread(np.concatenate(rho), np.concatenate(weight), np.concatenate(kappa), np.concatenate(highest))
 
     def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
@@ -145,9 +173,14 @@ class Hankel(Core):
     """Core of a source whose light depends on the elliptical radius alone, with its derivatives written out."""
 
     def _spread(self, rho: np.ndarray, weight: np.ndarray, kappa: np.ndarray, highest: np.ndarray) -> None:
-        x, weight = np.outer(kappa, rho), weight * (kappa[:, None] <= highest)
-        self.rho2 = self.tensor(rho**2)
-        self.bessel = self.tensor(np.concatenate([j0(x) * weight, -j1(x) * rho * weight]))
+        table = np.empty((2 * kappa.size, rho.size))
+        rows = max(1, BLOCK // rho.size)
+        for k in range(0, kappa.size, rows):  # by blocks: what the table is made of would take five times its memory
+            part = slice(k, min(k + rows, kappa.size))
+            x, w = np.outer(kappa[part], rho), weight * (kappa[part, None] <= highest)
+            table[part] = j0(x) * w
+            table[kappa.size + part.start : kappa.size + part.stop] = -j1(x) * rho * w
+        self.rho2, self.bessel = self.tensor(rho**2), self.tensor(table)
         self.tabulate(kappa)
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:

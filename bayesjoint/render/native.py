@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from bayesjoint.render.core import REACH
 from bayesjoint.render.grid import Grid
+from bayesjoint.render.taper import Taper
 from bayesjoint.scalar import New, Scalar, columns_of, cos_sin, numbers, pack
 
 __all__ = ["Outside", "TracedOutside"]
@@ -27,18 +27,18 @@ class Outside:
         Whose light it is.
     grid : Grid
         Where it is wanted.
-    a : float
-        Scale of the taper, arcsec along the major axis.
+    taper : Taper
+        Of the core.
     """
 
-    def __init__(self, source: Any, grid: Grid, a: float) -> None:
-        self.source, self.grid, self.a = source, grid, a
+    def __init__(self, source: Any, grid: Grid, taper: Taper) -> None:
+        self.source, self.grid, self.taper = source, grid, taper
 
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """Brightness in 1/arcsec² on the grid, for unit flux; p = (x, y, q, pa, *light). Plain autograd."""
         _, _, rho2 = self.grid.ellipse(p.unbind())
         rho2 = rho2.clamp(min=1e-30)
-        return self.source.radial_light(rho2, *p[4:].unbind()) * (-torch.expm1(-((rho2 / self.a**2) ** 2)) / p[2])
+        return self.source.radial_light(rho2, *p[4:].unbind()) * (-torch.expm1(self.taper.exponent(rho2)) / p[2])
 
     def light(self, p: torch.Tensor) -> torch.Tensor:
         """`plain`, with a backward pass of its own."""
@@ -79,22 +79,22 @@ class Outside:
     def _brightness(self, values: Sequence[Scalar], p: torch.Tensor, new: New) -> torch.Tensor:
         """`plain` without a graph, the taper taken where it is not zero alone."""
         _, _, rho2 = self.grid.ellipse(values, new)
-        near = self.grid.window(values, REACH * self.a)
+        near = self.grid.window(values, self.taper.reach)
         inner = rho2[near].clamp_(min=1e-30)
         light = self.source.radial_light(rho2, *p[4:].unbind())
-        light[near].mul_(1 - inner.square().mul_(-1 / self.a**4).exp_())
+        light[near].mul_(1 - self.taper.exponent_(inner).exp_())
         return light.mul_(1 / values[2])
 
     def _fields(self, p: Sequence[Scalar], new: New) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, list[torch.Tensor]]:
         """Brightness times q, and what its derivatives are made of: light, u, v/q, d light/d rho², [d light/d parameter]."""
         u, v, rho2 = self.grid.ellipse(p, new)
-        near = self.grid.window(p, REACH * self.a)  # beyond it the taper is zero
+        near = self.grid.window(p, self.taper.reach)  # beyond it the taper is zero
         inner = rho2[near].clamp_(min=1e-30)
         light, steep, by = self.source.derivatives(rho2, *p[4:], new=new)
-        t = inner.square().mul_(-1 / self.a**4)
+        t = self.taper.exponent_(inner)
         left = t.exp()
         outside = 1 - left
-        steep[near].mul_(outside).addcmul_(light[near], t.mul_(left), value=-2)  # d outside / d ln rho² = -2 t left
+        steep[near].mul_(outside).addcmul_(light[near], t.mul_(left), value=-self.taper.power / 2)  # d outside / d ln rho² = -p/2 t left
         for x in (light, *by):
             x[near].mul_(outside)
         return light, u, v, steep.div_(rho2), by
@@ -106,7 +106,7 @@ class TracedOutside(Outside):
     def plain(self, p: torch.Tensor) -> torch.Tensor:
         """See `Outside.plain`."""
         u, v, r2 = self.grid.ellipse(p.unbind())
-        return self.source.light(u, v, *p[2:3].unbind(), *p[4:].unbind()) * (-torch.expm1(-((r2 / self.a**2) ** 2)) / p[2])
+        return self.source.light(u, v, *p[2:3].unbind(), *p[4:].unbind()) * (-torch.expm1(self.taper.exponent(r2)) / p[2])
 
     def light(self, p: torch.Tensor) -> torch.Tensor:
         """As `plain`."""

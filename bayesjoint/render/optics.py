@@ -7,6 +7,8 @@ together (Bracewell 2000, ch. 10), whatever the PSF's convention.
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +22,8 @@ FOLDS_WITHOUT_PSF = 15
 """Bands kept on each side where only the pixel itself blurs: its transfer falls but slowly."""
 LOW_PASS = (0.7 * np.pi, np.pi)
 MARGIN = 12
+FILTER_TAPS = 7
+"""On each side, of what means over pixels are made by of samples at every pixel."""
 RINGS = 1e-6
 """Transfer at the PSF's own Nyquist frequency, relative to its largest, from which points ring."""
 
@@ -65,13 +69,22 @@ class Optics:
         self.made: dict[Any, dict[str, Any]] = {}
         """Tables that stamps of one box and core share, by what they were made for."""
         self.blurs: dict[Any, Any] = {}
-        """Kernels on grids of the image, in the same way."""
+        """Blurs on grids of the image, in the same way."""
+        self.spectra: dict[Any, Any] = {}
+        """Their kernels."""
 
     def afresh(self) -> Optics:
         """The same for stamps of other plans, whose tables would but take memory."""
         new = copy.copy(self)
-        new.made = {}
+        new.made, new.blurs, new.spectra = {}, dict(self.blurs), dict(self.spectra)
         return new
+
+    def prune(self, blurs: Iterable[Any]) -> None:
+        """Let go of blurs and kernels that none of `blurs` is or has: those of earlier plans."""
+        used = list(blurs)
+        kept = {id(b) for b in used} | {id(k) for b in used for k in b.kernels.values()}
+        self.blurs = {k: b for k, b in self.blurs.items() if id(b) in kept}
+        self.spectra = {k: pair for k, pair in self.spectra.items() if id(pair[0]) in kept}
 
     @cached_property
     def folds(self) -> int:
@@ -116,12 +129,10 @@ class Optics:
         """Kernel on the image's grid, compact, for light that is smooth at steps of so many pixels; its middle is the origin."""
         if self.direct and step == 1:
             return self.psf.array
-        ny, nx = (p + 2 * MARGIN * step for p in self.support)  # odd
         if self.psf is None:
-            ky, kx = (2 * np.pi * np.fft.fftfreq(m) for m in (ny, nx))
-            transfer = self.transfer(ky, kx)
-        else:
-            ky, kx, transfer = self.psf.grid_transfer((ny, nx), 1)
+            return np.outer(_pixel_filter(step), _pixel_filter(step))
+        ny, nx = (p + 2 * MARGIN * step for p in self.support)  # odd
+        ky, kx, transfer = self.psf.grid_transfer((ny, nx), 1)
         lo, hi = (edge / max(step, self.finest) for edge in LOW_PASS)
 
         def window(k: np.ndarray) -> np.ndarray:
@@ -146,6 +157,27 @@ class Optics:
         ky = 2 * np.pi * np.fft.fftfreq(s * shape[0], 1 / s)
         kx = 2 * np.pi * np.fft.rfftfreq(s * shape[1], 1 / s)
         return ky, kx, self.transfer(ky, kx)
+
+
+@functools.cache
+def _pixel_filter(step: int) -> np.ndarray:
+    """Along one axis: what takes samples at steps of so many pixels to means over pixels.
+
+    The compact filter whose transfer is closest to the pixel's where smooth light has power, closest of all where it has most; for
+    coarser samples it ends at their Nyquist frequency, beyond which `Blur` holds nothing.
+    """
+    taps, edge = (FILTER_TAPS if step == 1 else MARGIN * step), LOW_PASS[0] / step
+    k = np.linspace(0, edge, 400)
+    weight = (0.02 + k * step / np.pi) ** -3.0
+    weight[0] *= 1e3  # all light is there
+    wanted = np.sinc(k / (2 * np.pi))
+    if step > 1:
+        beyond = np.linspace(np.pi / step, np.pi, 400 * step)
+        k, wanted = np.concatenate([k, beyond]), np.concatenate([wanted, np.zeros_like(beyond)])
+        weight = np.concatenate([weight, np.where(beyond < 1.02 * np.pi / step, 30.0, 1.0)])
+    waves = np.cos(np.outer(k, np.arange(taps + 1))) * np.where(np.arange(taps + 1), 2.0, 1.0)
+    half = np.linalg.lstsq(waves * weight[:, None], wanted * weight, rcond=None)[0]
+    return np.concatenate([half[:0:-1], half])
 
 
 class ImageOptics:

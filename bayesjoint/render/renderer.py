@@ -10,10 +10,11 @@ import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.blocks import Block, dense, inside, total, trimmed
+from bayesjoint.render.edges import PixelBox
 from bayesjoint.render.grid import Scratch, linear_map
 from bayesjoint.render.optics import ImageOptics
 from bayesjoint.render.smooth import Smooth
-from bayesjoint.render.stamp import Nest, Stamp, StampPlan, stamp_of
+from bayesjoint.render.stamp import Stamp, StampPlan, stamp_of
 from bayesjoint.scalar import add_scaled, dot, numbers
 
 __all__ = ["Renderer"]
@@ -60,13 +61,15 @@ class Renderer:
         ]
         self.shape, self.dtype, self.device = image.shape, dtype, device
         # one FFT pair serves the sources of one window, margin and PSF
-        groups: dict[Any, dict[int, Stamp | Nest]] = {}
+        groups: dict[Any, dict[int, Stamp | PixelBox]] = {}
         for k, s in enumerate(self.stamps):
-            if s.a:
+            if s.taper is not None:
                 groups.setdefault((s.plan.window, s.plan.margin, id(own[k])), {})[k] = s
         made = [
             Smooth(image, frame, own[next(iter(of))], of, dtype, device) for of in groups.values()
         ]
+        for o in {id(o): o for o in own}.values():
+            o.prune(part.blur for part in made)
         self.smooth = [part for part in made if part.lit]
         self.part = {k: part for part in self.smooth for k in part.sources}
         j, i = (torch.as_tensor(np.arange(n) - (n - 1) / 2, dtype=dtype).to(device) for n in image.shape)
@@ -85,8 +88,14 @@ class Renderer:
     # -- plain autograd -----------------------------------------------------------------------------------------------
     def image(self, local: Locals, sky: Locals) -> torch.Tensor:
         """Model in image units, shape (ny, nx), with its graph."""
-        parts = [self._placed(part.image(local), part.where) for part in self.smooth]
-        canvas = sum(parts) if parts else torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        if not torch.is_grad_enabled():
+            try:
+                return self._drawn(local, sky)
+            except (ArithmeticError, ValueError):  # of Python's floats, at values that no image has
+                pass
+        canvas = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        for part in self.smooth:  # one after the other: each takes an image's memory
+            canvas = canvas + self._placed(part.image(local), part.where)
         flat = canvas.reshape(-1)
         for s, v in zip(self.stamps, local, strict=True):
             flat = s.add(flat, v[:-1], v[-1])
@@ -95,6 +104,19 @@ class Renderer:
             canvas = canvas + v[0]
             if len(v) == 3:
                 canvas = canvas + v[1] * self.cols + v[2] * self.rows
+        return canvas
+
+    def _drawn(self, local: Locals, sky: Locals) -> torch.Tensor:
+        """`image` without a graph: added up in place, in no more memory than one window's."""
+        canvas = torch.zeros(self.shape, dtype=self.dtype, device=self.device)
+        for part in self.smooth:
+            canvas[part.where] += part.draw(local, Scratch().reset(), slopes=False)[0]
+        for s, v in zip(self.stamps, local, strict=True):
+            s.draw(canvas, v[:-1], v[-1], slopes=False)
+        for v in sky:
+            canvas.add_(v[0])
+            if len(v) == 3:
+                canvas.addcmul_(self.cols, v[1]).addcmul_(self.rows, v[2])
         return canvas
 
     def _placed(self, x: torch.Tensor, where: tuple[slice, slice]) -> torch.Tensor:

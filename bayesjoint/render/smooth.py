@@ -9,10 +9,11 @@ import torch
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.render.blur import Blur
+from bayesjoint.render.edges import PixelBox
 from bayesjoint.render.grid import Grid, Scratch
 from bayesjoint.render.native import Outside, TracedOutside
 from bayesjoint.render.optics import Optics
-from bayesjoint.render.stamp import Nest, Stamp
+from bayesjoint.render.stamp import Stamp
 from bayesjoint.scalar import add_scaled, numbers
 
 __all__ = ["Smooth"]
@@ -41,7 +42,7 @@ class Smooth:
     sources : list of int
     """
 
-    def __init__(self, image: Image, frame: Frame, optics: Optics, stamps: Mapping[int, Stamp | Nest], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, image: Image, frame: Frame, optics: Optics, stamps: Mapping[int, Stamp | PixelBox], dtype: torch.dtype, device: torch.device) -> None:
         self.sources, self.dtype, self.device = list(stamps), dtype, device
         self.step = {k: s.plan.step for k, s in stamps.items()}
         plan = next(iter(stamps.values())).plan
@@ -55,7 +56,7 @@ class Smooth:
         if not self.lit:  # the window lies off the image, or is empty
             return
         self.grids = {s: Grid(image.placement, frame, self.blur.light, dtype, device, s) for s in steps}
-        self.outside = {k: (Outside if s.source.radial else TracedOutside)(s.source, self.grids[s.plan.step], s.a) for k, s in stamps.items()}
+        self.outside = {k: (Outside if s.source.radial else TracedOutside)(s.source, self.grids[s.plan.step], s.taper) for k, s in stamps.items()}
         self.by_step = {step: [k for k in self.sources if self.step[k] == step] for step in steps}
 
     def _blurred(self, step: int, light: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,28 +10,42 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.render.core import REACH, Hankel
+from bayesjoint.render.box import Box
+from bayesjoint.render.core import Hankel, levels_of, table_size
+from bayesjoint.render.edges import EdgeStamp, PixelBox
 from bayesjoint.render.optics import Optics, odd_fast_length
-from bayesjoint.render.traced import Closed, Compact, Harmonics
+from bayesjoint.render.quadrature import QuadratureStamp
+from bayesjoint.render.taper import Taper
+from bayesjoint.render.traced import ORDERS, Closed, Compact, Harmonics, ending_table_size
 from bayesjoint.scalar import Scalar
 from bayesjoint.sky.extended import Extended
 
-__all__ = ["Q_FLOOR", "STEPS", "TAPER", "Nest", "Stamp", "StampPlan", "box_shape", "stamp_of"]
+__all__ = ["Q_FLOOR", "STEPS", "TAPER", "Stamp", "StampPlan", "box_shape", "core_bytes", "core_cost", "stamp_of"]
 
 STEPS = (1, 2, 4)
 """Steps in pixels of the grids outside cores."""
 
 TAPER = {True: 5.0, False: 6.0}
 """Scale of the taper along the minor axis in steps of the grid outside: for effective PSFs on the image's grid, and for all others."""
+PIXEL_TAPER, PIXEL_POWER = {True: 8.0, False: 10.0}, 6
+"""The same where only the pixel blurs, on the image's grid and on coarser ones, and how steep it is."""
 Q_FLOOR = 0.08
 NEGLIGIBLE = 1e-7
 """Transfer, relative to its largest, below which a frequency is left out."""
 FADE = 8
 """Pixels beyond a PSF's stamp, over which a point's band-limited ringing is faded out: cut off, it would jump as the box moves on."""
+SAMPLE_BYTES, TABLE_BYTES, PIXEL_BYTES = 200.0, 32.0, 3000.0
+"""Memory of a frequency of the box, of a number of a table that is not made by blocks, and of a pixel where only that blurs."""
+BOX_COST = 4.0
+"""Cost of a pixel of the core's box over that of a place of the grid outside, from gradients of sim/leda at steps 1, 2 and 4."""
+PIXEL_COST = 12.0
+"""The same of a pixel within the core's ellipse, where only the pixel blurs."""
 LARGEST = 1500
 """Samples a side to which the bands of an image without PSF are held."""
-RING_RATIO = 3.0
-"""Of the tapers of rings inside one another."""
+WEAK = 3e-5
+"""Part of a source's light at a band's edge from which on that is the last one."""
+SHRINKS = 2.0
+"""How much smaller a source may become than its box is planned for, and still be drawn as well."""
 
 
 @dataclass(frozen=True)
@@ -86,31 +99,71 @@ def box_shape(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> tuple[in
     return _box(plan, optics, _taper(plan, optics, jacobian), jacobian)
 
 
-def _taper(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> float:
-    """Scale of the taper in arcsec along the major axis; 0 where there is none."""
+def core_cost(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> float:
+    """Cost of an extended source's core, in units of that of a place of the grid outside it; see `box_shape`."""
+    shape = box_shape(plan, optics, jacobian)
+    if optics.psf is not None:
+        return BOX_COST * float(np.prod(shape))
+    taper = _taper(plan, optics, jacobian)
+    radius, q = (plan.extent, 1.0) if taper is None else (taper.reach, max(plan.q, Q_FLOOR))
+    ellipse = np.pi * radius**2 * q / abs(np.linalg.det(jacobian))
+    return PIXEL_COST * min(ellipse, float(np.prod(shape)))
+
+
+def core_bytes(source: Extended, plan: StampPlan, optics: Optics, jacobian: np.ndarray, pixels: int) -> float:
+    """Memory that an extended source's core takes in an image of so many pixels, tables and what makes them, without making it."""
+    shape, taper = box_shape(plan, optics, jacobian), _taper(plan, optics, jacobian)
+    scales = np.linalg.svd(jacobian, compute_uv=False)
+    if optics.psf is None and (source.radial or taper is not None):
+        radius, q = (plan.extent, 1.0) if taper is None else (taper.reach, max(plan.q, Q_FLOOR))
+        ellipse = np.pi * radius**2 * q / abs(np.linalg.det(jacobian))
+        return float(np.prod(shape)) + PIXEL_BYTES * plan.fine * min(ellipse, pixels)
+    folds = optics.folds if optics.psf is not None else min(optics.folds, max(1, LARGEST // max(shape)))
+    size = SAMPLE_BYTES * folds**2 * float(np.prod(shape)) / 2
+    top = np.sqrt(2) * np.pi * folds / scales.min()
+    if taper is None:
+        return size + (0.0 if not source.radial else TABLE_BYTES * ending_table_size(plan.extent, top, plan.fine))
+    if source.radial:
+        return size + 8 * table_size(levels_of(taper.a, top, plan.fine, source.kinked))
+    orders = int(np.ceil(ORDERS * plan.fine)) * source.fold + 2
+    return size + TABLE_BYTES * orders * table_size(levels_of(taper.a, top, 1.0, source.kinked)) / 2
+
+
+def _taper(plan: StampPlan, optics: Optics, jacobian: np.ndarray) -> Taper | None:
+    """The taper, in arcsec along the major axis; None where all of the source is core."""
     if plan.extent:
-        return 0.0
+        return None
     large = np.linalg.svd(jacobian, compute_uv=False).max()
-    step = max(plan.step, optics.finest)
-    return plan.fine * step * TAPER[optics.direct and plan.step == 1] * large / max(plan.q, Q_FLOOR)
+    step = plan.fine * max(plan.step, optics.finest) * large / max(plan.q, Q_FLOOR)
+    if optics.psf is None:
+        return Taper(PIXEL_TAPER[plan.step == 1] * step, PIXEL_POWER)
+    return Taper(TAPER[optics.direct and plan.step == 1] * step)
 
 
-def _box(plan: StampPlan, optics: Optics, a: float, jacobian: np.ndarray) -> tuple[int, int]:
-    reach = int(np.ceil((plan.extent or REACH * a) / np.linalg.svd(jacobian, compute_uv=False).min()))
+def _box(plan: StampPlan, optics: Optics, taper: Taper | None, jacobian: np.ndarray) -> tuple[int, int]:
+    radius = plan.extent if taper is None else taper.reach
+    return _around(optics, int(np.ceil(radius / np.linalg.svd(jacobian, compute_uv=False).min())))
+
+
+def _bands(source: Any, plan: StampPlan, jacobian: np.ndarray, optics: Optics) -> int:
+    """Nyquist bands without a PSF: a point's, or those in which the light of a source of known transform has power."""
+    if not plan.extent:
+        return optics.folds
+    scale = torch.tensor(plan.extent / (SHRINKS * plan.fine) / float(source.extent(torch.ones(1))), dtype=torch.float64)
+    bands = torch.arange(1, optics.folds, dtype=torch.float64)
+    w, zero = bands * np.pi / np.linalg.svd(jacobian, compute_uv=False).max(), torch.zeros_like(bands)
+    light = torch.maximum(source.transform(w, zero, scale), source.transform(zero, plan.q * w, scale))
+    # beyond a band's edge no more comes through the pixel than 2 / (pi band)
+    return 1 + int((light * 2 / (np.pi * bands) > WEAK).sum())
+
+
+def _around(optics: Optics, reach: int) -> tuple[int, int]:
+    """Pixels (y, x) within a reach about all that the PSF spreads a point over."""
     around = max(reach, FADE if optics.rings else 1)
     return tuple(odd_fast_length(s + 2 * around) for s in optics.support)
 
 
-@dataclass(frozen=True)
-class Ring:
-    """The light between two tapers, arcsec along the major axis, and the Nyquist bands in which it has power (0: as many as fit)."""
-
-    outer: float
-    inner: float
-    folds: int
-
-
-class Stamp:
+class Stamp(Box):
     """The core of one source in one image; all of it, for a point.
 
     The local parameters are p = (x, y, q, pa, *light) for an extended source, (x, y) for a point.
@@ -126,28 +179,20 @@ class Stamp:
         dtype: torch.dtype,
         device: torch.device,
         jac: np.ndarray | None = None,
-        ring: Ring | None = None,
     ) -> None:
         self.source, self.plan, self.extended = source, plan, isinstance(source, Extended)
         jac = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
-        if ring is None:
-            bands = optics.folds if image.psf is not None else 0
-            ring = Ring(_taper(plan, optics, jac) if self.extended else 0.0, 0.0, bands)
-        self.a, self.inner = ring.outer, ring.inner
-        self.n = _box(plan, optics, self.a, jac)
-        self.folds = ring.folds or int(np.clip(LARGEST // max(self.n), 3, optics.folds))
+        self.taper = _taper(plan, optics, jac) if self.extended else None
+        shape = _box(plan, optics, self.taper, jac) if self.extended else _around(optics, 1)
+        super().__init__(image, frame, plan.pixel, jac, shape, dtype, device)
+        self.folds = optics.folds if optics.psf is not None else int(np.clip(LARGEST // max(self.n), 1, _bands(source, plan, jac, optics)))
         kind = (type(source), repr({k: v for k, v in source.options().items() if k != "window"})) if self.extended else None
-        key = kind, self.n, self.folds, jac.tobytes(), self.a, self.inner, plan.extent, plan.fine, dtype, device
+        key = kind, self.n, self.folds, jac.tobytes(), self.taper, plan.extent, plan.fine, dtype, device
         if key not in optics.made:  # many sources of a field have boxes, PSF and cores alike
             before = set(self.__dict__)
             self._tabulate(optics, np.linalg.inv(jac), dtype, device)
             optics.made[key] = {k: v for k, v in self.__dict__.items() if k not in before}
         self.__dict__.update(optics.made[key])
-        self.sky0, self.pixel0 = (
-            torch.as_tensor(np.array(v), dtype=dtype).to(device) for v in (frame.to_sky(image.placement, *plan.pixel), plan.pixel)
-        )
-        self._numbers = self._slopes, self.sky0.tolist() if device.type == "cpu" else None, plan.pixel
-        self.image_shape = image.shape
 
     def _tabulate(self, optics: Optics, inverse: np.ndarray, dtype: torch.dtype, device: torch.device) -> None:
         """Make all that depends on the box, the PSF and the kind of core, but not on where the source is."""
@@ -162,12 +207,10 @@ class Stamp:
 
         self.core: Any = None
         if self.extended:
-            self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.a, wx, wy, self.plan.fine, dtype, device, self.inner)
-        self.ky, self.kx, self.inverse = tensor(ky), tensor(kx), tensor(inverse)
+            self.core = core_kind(self.source, self.plan)(self.source, self.plan.extent or self.taper.a, wx, wy, self.plan.fine, dtype, device)
+        self.ky, self.kx = tensor(ky), tensor(kx)
         self.transfer = tensor(transfer[iy, ix], torch.complex128 if dtype == torch.float64 else torch.complex64)
-        self._slopes = inverse.tolist()
         self._fold(iy, ix, tensor)
-        self.offsets = [torch.arange(n, device=device) - n // 2 for n in self.n]
         self.fade = None
         if not self.extended and optics.rings:
             edge = [np.minimum(np.arange(n), np.arange(n)[::-1]) for n in self.n]
@@ -194,38 +237,6 @@ class Stamp:
         self.conjugated = tensor(np.where(other, 1.0, -1.0))  # what `_to_spectrum` gives is conjugate
         self.weight = tensor(np.where((ix == 0) | last, 1.0, 2.0) / (ny * nx))
         self.direct = s == 1
-
-    # -- where ------------------------------------------------------------------------------------------------------------
-    def _where(self, p: torch.Tensor) -> tuple[Places, Sequence[Scalar]]:
-        """Places of the box in the image, and the phase's offset (x, y) in pixels, without a graph."""
-        if p.device.type != "cpu":
-            flat, inside, offset = self._indices(p)
-            return Places(flat, inside, None), offset.unbind()
-        (a, b), (sx, sy), at = self._numbers[0], self._numbers[1], self._numbers[2]
-        x, y = p[:2].tolist()
-        at = at[0] + a[0] * (x - sx) + a[1] * (y - sy), at[1] + b[0] * (x - sx) + b[1] * (y - sy)
-        anchor = [min(max(round(v), -(10**9)), 10**9) if math.isfinite(v) else 10**9 for v in at]
-        cut = []
-        for n, size, c in zip(self.n, self.image_shape, anchor[::-1], strict=True):
-            first = c - n // 2
-            lo, hi = min(max(first, 0), size), min(max(first + n, 0), size)
-            cut.append((slice(lo, hi), slice(lo - first, hi - first)) if hi > lo else (slice(0, 0), slice(0, 0)))
-        return Places(None, None, ((cut[0][0], cut[1][0]), (cut[0][1], cut[1][1]))), (at[0] - anchor[0], at[1] - anchor[1])
-
-    def where(self, p: torch.Tensor) -> tuple[slice, slice] | None:
-        """Rows and columns of the image in which the box lies; None where that would mean to wait for the device."""
-        cut = self._where(p)[0].cut
-        return None if cut is None else cut[0]
-
-    def _indices(self, p: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Flat pixel indices of the box, which of them lie in the image, and the phase's offset (x, y) in pixels, with its graph."""
-        at = self.pixel0 + self.inverse @ (p[:2] - self.sky0)
-        anchor = at.detach().round()
-        (ny, nx), index = self.image_shape, anchor.clamp(-1e9, 1e9).long()
-        rows, cols = index[1] + self.offsets[0], index[0] + self.offsets[1]
-        inside = ((rows >= 0) & (rows < ny))[:, None] & ((cols >= 0) & (cols < nx))
-        flat = (rows.clamp(0, ny - 1)[:, None] * nx + cols.clamp(0, nx - 1)).view(-1)
-        return flat, inside, at - anchor
 
     def _blurred_phase(self, offset: Sequence[Scalar]) -> torch.Tensor:
         angle = self.kx * -(offset[0] + self.n[1] // 2) - self.ky * (offset[1] + self.n[0] // 2)
@@ -306,104 +317,16 @@ class Stamp:
         places.put(canvas, boxes, None)
 
 
-class Nest:
-    """The core of a source in an image without PSF, as rings inside one another: `Stamp`'s methods, summed over them.
-
-    Only the pixel blurs there, and its transfer falls so slowly that the cusp needs many Nyquist bands. What lies outside a taper of 2
-    pixels needs 3 of them: so the many bands are those of a box of a few pixels, and the large box has few.
-
-    Its parameters are those of `Stamp`.
-    """
-
-    def __init__(
-        self, source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device, jac: np.ndarray | None
-    ) -> None:
-        jac_ = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
-        self.source, self.plan, self.extended, self.a = source, plan, True, _taper(plan, optics, jac_)
-        pixel = np.linalg.svd(jac_, compute_uv=False).max() * plan.fine / max(plan.q, 1e-3)
-        self.rings, outer = [], self.a
-        while True:
-            inner = outer / RING_RATIO
-            folds = int(np.ceil(TAPER[False] * pixel / inner))
-            last = folds >= optics.folds
-            ring = Ring(outer, 0.0 if last else inner, optics.folds if last else folds)
-            self.rings.append(Stamp(source, image, frame, optics, plan, dtype, device, jac, ring))
-            if last:
-                break
-            outer = inner
-
-    def where(self, p: torch.Tensor) -> tuple[slice, slice] | None:
-        """See `Stamp.where`: the largest box."""
-        return self.rings[0].where(p)
-
-    def add(self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor) -> torch.Tensor:
-        """See `Stamp.add`."""
-        for ring in self.rings:
-            canvas = ring.add(canvas, p, flux)
-        return canvas
-
-    def draw(
-        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, origin: tuple[int, int] = (0, 0), slopes: bool = True
-    ) -> tuple[Any, ...]:
-        """See `Stamp.draw`."""
-        return tuple(ring.draw(canvas, p, flux, origin, slopes) for ring in self.rings)
-
-    def adjoint(self, grad: torch.Tensor, flux: torch.Tensor, drawn: tuple[Any, ...]) -> torch.Tensor:
-        """See `Stamp.adjoint`."""
-        return sum(ring.adjoint(grad, flux, d) for ring, d in zip(self.rings, drawn, strict=True))
-
-    def add_rasters(
-        self, canvas: torch.Tensor, p: torch.Tensor, flux: torch.Tensor, weight: torch.Tensor | None = None, origin: tuple[int, int] = (0, 0)
-    ) -> None:
-        """See `Stamp.add_rasters`."""
-        for ring in self.rings:
-            ring.add_rasters(canvas, p, flux, weight, origin)
-
-
 def stamp_of(
     source: Any, image: Image, frame: Frame, optics: Optics, plan: StampPlan, dtype: torch.dtype, device: torch.device, jac: np.ndarray | None = None
-) -> Stamp | Nest:
-    """The core of a source in an image: rings where only the pixel blurs, else one box."""
-    nested = optics.psf is None and isinstance(source, Extended) and not plan.extent
-    return (Nest if nested else Stamp)(source, image, frame, optics, plan, dtype, device, jac)
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a box lies in an image: by slices where its place is known on the CPU, by indices where that would mean to wait for the device."""
-
-    flat: torch.Tensor | None
-    inside: torch.Tensor | None
-    cut: tuple[tuple[slice, slice], tuple[slice, slice]] | None
-
-    def seen_from(self, origin: tuple[int, int]) -> Places:
-        """The same places in a part of the image that begins at a row and column."""
-        if self.cut is None or origin == (0, 0):
-            return self
-        here, there = self.cut
-        return Places(None, None, (tuple(slice(s.start - o, s.stop - o) for s, o in zip(here, origin, strict=True)), there))
-
-    def put(self, canvas: torch.Tensor, box: torch.Tensor, factor: torch.Tensor | None) -> None:
-        """Add a box (..., n, n), times a factor, to a canvas (..., ny, nx) in place."""
-        if self.cut is not None:
-            here, there = self.cut
-            part = box[(..., *there)]
-            canvas[(..., *here)].add_(part if factor is None else part * factor)
-            return
-        weighted = box * (self.inside if factor is None else self.inside * factor)
-        canvas.view(*canvas.shape[:-2], -1).index_add_(-1, self.flat, weighted.flatten(-2))
-
-    def take(self, image: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
-        """The image's pixels in a box of a shape, zero outside the image."""
-        if self.cut is not None:
-            here, there = self.cut
-            box = image[here]
-            if box.shape == shape:
-                return box
-            out = image.new_zeros(shape)
-            out[there] = box
-            return out
-        return image.reshape(-1).index_select(0, self.flat).view(shape) * self.inside
+) -> Stamp | PixelBox:
+    """The core of a source in an image: in Fourier space, or, where only the pixel blurs, by integrals over pixels."""
+    radial = isinstance(source, Extended) and source.radial
+    if optics.psf is not None or not isinstance(source, Extended) or (plan.extent and not radial):
+        return Stamp(source, image, frame, optics, plan, dtype, device, jac)
+    jac = frame.jacobian(image.placement, *plan.pixel) if jac is None else jac
+    taper = _taper(plan, optics, jac)
+    return (EdgeStamp if radial else QuadratureStamp)(source, image, frame, plan, jac, taper, _box(plan, optics, taper, jac), dtype, device)
 
 
 def core_kind(source: Extended, plan: StampPlan) -> type:

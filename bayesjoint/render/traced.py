@@ -17,12 +17,17 @@ import torch
 from scipy.special import j0, j1
 
 from bayesjoint.render.bessel import bessel_orders
-from bayesjoint.render.core import STEP, Core, radial_nodes
+from bayesjoint.render.core import STEP, Core, node_count, radial_nodes
 from bayesjoint.scalar import columns_of
 
-__all__ = ["Closed", "Compact", "Harmonics"]
+__all__ = ["ORDERS", "Closed", "Compact", "Harmonics", "ending_table_size"]
 
 ORDERS = 16
+
+
+def ending_table_size(extent: float, top: float, fine: float) -> int:
+    """Numbers in the table of a source that ends within a radius, without making it."""
+    return 2 * (int(np.ceil(top * extent * fine / STEP)) + 2) * node_count(1.0, top * extent, fine)
 
 
 class Traced(Core):

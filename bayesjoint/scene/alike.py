@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from bayesjoint.scene.plain import prior_to_plain
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["alike", "meeting"]
+__all__ = ["Pair", "alike", "distances", "meeting"]
 
 APART = 4.0
 """Distance in sigma below which two modes that differ in names alone run into each other: where they meet the density is e^-8 of theirs."""
@@ -60,8 +61,28 @@ def _same(a: Site | float, b: Site | float) -> bool:
         return False
 
 
-def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.ndarray, covariance: np.ndarray) -> list[str]:
-    """What is to be said of those of the pairs that the data do not tell apart.
+@dataclass(frozen=True)
+class Pair:
+    """Two components that may change names, and how far apart they lie."""
+
+    names: list[str]
+    sigma: float
+    """Mahalanobis distance of their difference from none, in sigma."""
+
+    @property
+    def sentences(self) -> tuple[str, str]:
+        """What is the matter, and what can be done."""
+        return (
+            f"{' and '.join(self.names)} have the same priors and lie {self.sigma:.1f} sigma apart: the posterior has another mode with their names "
+            "exchanged, which runs into this one, so that the values of neither have a meaning of their own.",
+            "Give them priors that tell them apart.",
+        )
+
+
+def distances(
+    pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.ndarray, covariance: np.ndarray
+) -> list[Pair]:
+    """Those of the pairs that the data do not tell apart.
 
     Parameters
     ----------
@@ -71,11 +92,6 @@ def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.n
         Sites.
     mean, covariance : ndarrays, shape (n,) and (n, n)
         Of the sites' values.
-
-    Returns
-    -------
-    list of str
-        A sentence each, with their distance in sigma: Mahalanobis' of their difference from none.
     """
     place = {n: k for k, n in enumerate(names)}
     found = []
@@ -84,12 +100,13 @@ def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.n
         off = mean[i] - mean[j]
         spread = covariance[np.ix_(i, i)] + covariance[np.ix_(j, j)] - covariance[np.ix_(i, j)] - covariance[np.ix_(j, i)]
         scale = np.sqrt(np.clip(np.diag(spread), 1e-300, None))
-        distance = float(
-            np.sqrt(max(0.0, (off / scale) @ np.linalg.pinv(spread / np.outer(scale, scale), rcond=1e-10, hermitian=True) @ (off / scale)))
-        )
-        if distance < APART:
-            found.append(
-                f"{' and '.join(pair['names'])} have the same priors and lie {distance:.1f} sigma apart: the posterior has another mode with their names "
-                "exchanged, which runs into this one, so that the values of neither have a meaning of their own; give them priors that tell them apart."
-            )
+        inverse = np.linalg.pinv(spread / np.outer(scale, scale), rcond=1e-10, hermitian=True)
+        sigma = float(np.sqrt(max(0.0, (off / scale) @ inverse @ (off / scale))))
+        if sigma < APART:
+            found.append(Pair(list(pair["names"]), sigma))
     return found
+
+
+def meeting(pairs: Sequence[Mapping[str, Any]], names: Sequence[str], mean: np.ndarray, covariance: np.ndarray) -> list[str]:
+    """What is to be said of those of the pairs that the data do not tell apart, a sentence each; arguments as of `distances`."""
+    return [" ".join(pair.sentences) for pair in distances(pairs, names, mean, covariance)]

@@ -12,6 +12,7 @@ import pyro.distributions as dist
 import torch
 
 from bayesjoint.images import Frame, Image
+from bayesjoint.memory import budget_bytes
 from bayesjoint.render.blocks import gram, products
 from bayesjoint.render.renderer import Renderer
 from bayesjoint.render.stamp import StampPlan
@@ -24,7 +25,9 @@ from bayesjoint.threads import few_threads
 __all__ = ["ImageLikelihood"]
 
 BUDGET = 2**30
-"""Bytes of derivatives of one image held at a time."""
+"""Bytes of derivatives of one image held at a time, at most."""
+JACOBIAN_SHARE = 0.25
+"""Part of a scene's memory that they may take."""
 TAIL = 1e-10
 """Part of its sum of squares that a column loses beyond each edge of what is held: 10⁻⁵ sigma of a parameter, and most of the PSF's wings."""
 
@@ -45,7 +48,9 @@ class ImageLikelihood:
         noise: Noise,
         dtype: torch.dtype,
         device: torch.device,
+        memory: int | None = None,
     ) -> None:
+        self.jacobian_bytes = int(JACOBIAN_SHARE * budget_bytes(memory))
         self.image, self.frame, self.plans, self.noise = image, frame, dict(plans), noise
         seen = [c for c in components if c.sees(image)]
         self.sources = sources = [c for c in seen if isinstance(c, Source)]
@@ -173,7 +178,7 @@ class ImageLikelihood:
         local = self._split(full)
         n, m = full.shape[0], len(self.factor)
         g, h = full.new_zeros(m), full.new_zeros(m, m)
-        groups = _groups(self.renderer.cells(*local), BUDGET // (2 * full.element_size()))
+        groups = _groups(self.renderer.cells(*local), min(BUDGET, self.jacobian_bytes) // (2 * full.element_size()))
         weight = self.weighted(full)
         residual = self.data * weight
         jac = []

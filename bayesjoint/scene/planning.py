@@ -10,8 +10,10 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Image
+from bayesjoint.log import log
+from bayesjoint.memory import MemoryBudgetError, readable
 from bayesjoint.render.optics import Optics
-from bayesjoint.render.stamp import STEPS, StampPlan, box_shape
+from bayesjoint.render.stamp import STEPS, StampPlan, box_shape, core_bytes, core_cost
 from bayesjoint.scene.reach import (
     is_short,
     own_place,
@@ -35,13 +37,17 @@ Q_STEP = 0.95
 """Ratio of the axis ratios that are planned for."""
 ROOM = 1.3
 """Radius planned for, where a source ends, in units of the value at hand."""
+CORE_SHARE = 0.25
+"""Part of a scene's memory that one core may take."""
+COARSEST = 0.5
+"""Size of a core in units of what serves well, below which it is not drawn at all."""
 BUDGET = 0.05
 """Error of an image's model, root of the sum of squares in units of the noise: no parameter is biased by more of its own sigma."""
 MOVED = 0.5 * BUDGET
 """Error of an image's model by PSFs taken elsewhere than at its sources: the plan is made anew."""
 FINER = 1.4
-BOX_COST = 4.0
-"""Cost of a pixel of the core's box over that of a place of the grid outside it, from gradients of sim/leda at steps 1, 2 and 4."""
+LEAST_FINER = 1.2
+"""How much finer a plan must be to say anything of another."""
 
 
 def make_plans(scene: Scene, values: Mapping[str, float]) -> dict[str, dict[str, StampPlan]]:
@@ -86,16 +92,61 @@ def _plan(
     if c.ends and not any(s.bends for s in c.shapes):
         params = [torch.tensor(scene.value(c, k, im, values), dtype=torch.float64) for k in c.light_params]
         whole = dataclasses.replace(plan, extent=float(f"{ROOM * float(c.extent(*params)):.3g}"))
-        if max(box_shape(whole, optics, jac)) < 2 * max(*im.shape, *optics.support) + 200:
+        small = max(box_shape(whole, optics, jac)) < 2 * max(*im.shape, *optics.support) + 200
+        if small and core_bytes(c, whole, optics, jac, im.data.size) <= _most(scene):
             return whole
 
     x0, x1, y0, y1 = (0, im.shape[1], 0, im.shape[0]) if window is None else window
 
     def cost(step: int) -> float:
-        box = box_shape(dataclasses.replace(plan, step=step), optics, jac)
-        return (x1 - x0) * (y1 - y0) / step**2 + BOX_COST * float(np.prod(box))
+        return (x1 - x0) * (y1 - y0) / step**2 + core_cost(dataclasses.replace(plan, step=step), optics, jac)
 
-    return dataclasses.replace(plan, step=min(STEPS, key=cost))
+    def fits(step: int) -> bool:
+        size = core_bytes(c, dataclasses.replace(plan, step=step), optics, jac, im.data.size)
+        return size <= _most(scene)
+
+    steps = [s for s in STEPS if fits(s)] or STEPS[:1]
+    return _bounded(scene, im, c, dataclasses.replace(plan, step=min(steps, key=cost)), optics)
+
+
+def _most(scene: Scene) -> float:
+    """Bytes that one core may take."""
+    return CORE_SHARE * scene.memory
+
+
+def _bounded(
+    scene: Scene, im: Image, c: Extended, plan: StampPlan, optics: Optics, *, quiet: bool = False
+) -> StampPlan:
+    """A plan whose core takes no more memory than one may: drawn coarser where it must be, and said.
+
+    Raises
+    ------
+    MemoryBudgetError
+        Where that does not help, either.
+    """
+    jac, wanted = scene.frame.jacobian(im.placement, *plan.pixel), plan.fine
+
+    def size(p: StampPlan) -> float:
+        return core_bytes(c, p, optics, jac, im.data.size)
+
+    first = size(plan)
+    while size(plan) > _most(scene) and plan.fine > COARSEST:
+        fine = round(plan.fine * 0.85, 3)
+        plan = dataclasses.replace(plan, fine=fine, extent=plan.extent * fine / plan.fine)
+    if size(plan) > _most(scene):
+        least = readable(size(plan) / CORE_SHARE)
+        raise MemoryBudgetError(
+            f"memory must be at least {least} to draw {c.name} in {im.name}; got "
+            f"{readable(scene.memory)}. Give Scene(..., memory=...) more, bounds for its axis "
+            "ratio and size, or a smaller PSF."
+        )
+    if plan.fine < wanted and not quiet:
+        log.warning(
+            "%s is drawn more coarsely in %s than it should be: its core would take %s, and "
+            "memory=%s allows no more than a quarter of that for one.",
+            c.name, im.name, readable(first), readable(scene.memory),
+        )  # fmt: skip
+    return plan
 
 
 def is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
@@ -114,8 +165,17 @@ def is_coarse(scene: Scene, values: Mapping[str, float]) -> bool:
     return False
 
 
-def refined(scene: Scene, factor: float, images: set[str] | None = None) -> Scene:
-    """A scene whose cores are larger and finer by a factor, and PSFs drawn further, in some images."""
+def refined(
+    scene: Scene, factor: float, images: set[str] | None = None, *, check: bool = False
+) -> Scene:
+    """A scene whose cores are larger and finer by a factor, and PSFs drawn further, in some images:
+    as far as the scene's memory allows, and said where it does not.
+
+    For a `check`, a core that memory does not allow to be larger is smaller by the factor instead:
+    the difference is then more than the error.
+    """
+    sources = {c.name: c for c in scene.components if isinstance(c, Extended)}
+    by_name = {im.name: im for im in scene.images}
 
     def finer(p: StampPlan) -> StampPlan:
         wider = {
@@ -125,8 +185,29 @@ def refined(scene: Scene, factor: float, images: set[str] | None = None) -> Scen
         fine = round(p.fine * factor, 3)
         return dataclasses.replace(p, fine=fine, extent=p.extent * factor, **wider)
 
+    def bounded(im: str, source: str, old: StampPlan) -> StampPlan:
+        new = finer(old)
+        if source not in sources:
+            return new
+        image = by_name[im]
+        psf = image.psf
+        if psf is not None:
+            psf = psf.at(*(new.place or new.pixel))
+            psf = psf if new.reach is None else psf.trimmed(new.reach)
+        new = _bounded(scene, image, sources[source], new, Optics(psf), quiet=check)
+        if new.fine >= old.fine * min(factor, LEAST_FINER):
+            return new
+        if not check:
+            return old
+        ratio = 1 / factor
+        return dataclasses.replace(
+            old, fine=round(old.fine * ratio, 3), extent=old.extent * ratio
+        )
+
     plans = {
-        im: {s: finer(p) if images is None or im in images else p for s, p in of.items()}
+        im: {
+            s: bounded(im, s, p) if images is None or im in images else p for s, p in of.items()
+        }
         for im, of in scene.plans.items()
     }
     return scene.with_plans(plans)
@@ -139,7 +220,7 @@ def render_errors(scene: Scene, *values: Mapping[str, float], finer: Scene | Non
     It is the difference to a plan whose cores are larger and finer, and to PSFs at the sources' own
     places; an error of 0.05 biases no parameter by more than 0.05 sigma.
     """
-    finer = refined(scene, FINER) if finer is None else finer
+    finer = refined(scene, FINER, check=True) if finer is None else finer
     worst = dict.fromkeys((im.name for im in scene.images), 0.0)
     for v in values:
         full = scene.full(scene.vector(v))

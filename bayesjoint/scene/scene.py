@@ -15,7 +15,7 @@ from pyro.ops.provenance import detach_provenance
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.log import log
-from bayesjoint.memory import keep_freed
+from bayesjoint.memory import budget_bytes, keep_freed
 from bayesjoint.render.stamp import StampPlan
 from bayesjoint.scene.building import build
 from bayesjoint.scene.chart import Chart
@@ -56,6 +56,9 @@ class Scene:
         float64 or float32.
     noise : bj.noise object, or mapping of them, optional
         What each image's pixels do about the model, for all images or by image or band; Gaussian where none is given.
+    memory : int or str, optional
+        What tables, derivatives and transforms may take: bytes, or text such as "500 MB". Default: a quarter of the machine's memory, at
+        most 4 GB. It belongs to the machine, not to the model, and is not saved.
 
     Raises
     ------
@@ -72,8 +75,9 @@ class Scene:
         device: Any = None,
         dtype: torch.dtype = torch.float64,
         noise: Noise | Mapping[str, Noise] | None = None,
+        memory: int | str | None = None,
     ) -> None:
-        self._build(components, images, reference, device, dtype, {}, None, noise=noise)
+        self._build(components, images, reference, device, dtype, {}, None, noise=noise, memory=memory)
         for said in shared_bands(self.images):
             log.warning(said)
         for said, sigmas in sharp_psfs(self.images).values():
@@ -91,7 +95,9 @@ class Scene:
         start: Mapping[str, float] | None = None,
         priors: Mapping[str, Any] | None = None,
         noise: Noise | Mapping[str, Noise] | None = None,
+        memory: int | str | None = None,
     ) -> None:
+        self.memory = budget_bytes(memory)
         components = flattened([components] if isinstance(components, Component | Group) else list(components))
         images = [images] if isinstance(images, Image) else list(images)
         check(components, images)
@@ -134,7 +140,9 @@ class Scene:
         def likelihood(im: Image) -> ImageLikelihood:
             plans, old = self.plans[im.name], made.get(im.name)
             if old is None:
-                return ImageLikelihood(im, self.frame, self.components, self.layout, plans, self.noise[im.name], self.dtype, self.device)
+                return ImageLikelihood(
+                    im, self.frame, self.components, self.layout, plans, self.noise[im.name], self.dtype, self.device, self.memory
+                )
             return old if old.plans == plans else old.replanned(plans)
 
         self.likelihoods = [likelihood(im) for im in self.images]
@@ -317,6 +325,7 @@ class Scene:
             start,
             self._priors if priors is None else priors,
             {k: v for k, v in self.noise.items() if images is None or any(im.name == k for im in images)},
+            self.memory,
         )
         return new
 

@@ -155,10 +155,10 @@ class Sky(Component):
         Prefix of its sites.
     order : {0, 1}
         1 adds slopes along the image's own pixel axes, `slope_x` and `slope_y` in image units per pixel and pixel, about its middle.
-    level : "border", optional
-        "border" holds each level near that of its image's border, where sky and the wings of a galaxy that fills the image cannot be
-        told apart: a Normal prior about the border's robust median, as wide as the galaxy's light may be there
-        (`bayesjoint.sky.border`). Else as any parameter; the default is a wide Normal.
+    level : "border", distribution or number, optional
+        Background at the image's middle, in image units per pixel. "border" holds each level near that of its image's border, where
+        sky and the wings of a galaxy that fills the image cannot be told apart: a Normal prior about the border's robust median, as
+        wide as the galaxy's light may be there (`bayesjoint.sky.border`). Else as any parameter; the default is a wide Normal.
     images, bands : sequence of str, optional
         Which images it concerns; default, all.
     """

@@ -24,6 +24,8 @@ __all__ = ["Geometry", "default_prior"]
 
 SMALLEST, LARGEST = 0.1, 2.0
 """Bounds of a length: in units of the finest pixel, and of the frame's longer side."""
+FAR_BELOW = 10.0
+"""Widths below its median at which a positive parameter ends at the latest."""
 SOFT = 0.1
 """Softness of a non-negative flux's edge at 0, in units of the error of a point's flux."""
 WIDE = 1e4
@@ -93,8 +95,10 @@ def default_prior(
         log_scale = kind == "lognormal"
         loc, width = t(np.log(middle) if log_scale else middle), t(width)
         if np.isfinite(spec.bounds).all():
-            truncated = TruncatedLogNormal if log_scale else TruncatedNormal
-            return truncated(loc, width, t(spec.bounds[0]), t(spec.bounds[1]))
+            low, high = (t(v) for v in spec.bounds)
+            if log_scale:  # whose bound is not positive has none below
+                return TruncatedLogNormal(loc, width, torch.maximum(low, torch.exp(loc - FAR_BELOW * width)), high)
+            return TruncatedNormal(loc, width, low, high)
         return (dist.LogNormal if log_scale else dist.Normal)(loc, width)
     if name in ("x", "y"):
         return dist.Normal(t(geometry.center[name == "y"]), t(geometry.half_size))
