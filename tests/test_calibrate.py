@@ -151,7 +151,7 @@ def test_a_fit_that_raises_is_a_failure_and_not_the_end(monkeypatch):
 
 
 def test_nuts_takes_its_options_and_says_what_it_doubts():
-    result = sbc(linear(), simulations=2, sampler="nuts", draws=20, warmup=10, chains=1, workers=1, progress=False)
+    result = sbc(linear(), simulations=2, sampler="nuts", marginalize=None, draws=20, warmup=10, chains=1, workers=1, progress=False)
     assert not result.failed.any() and result.info["warmup"] == 10 and (result.draws <= 20).all() and np.isnan(result.k_hat).all()
     assert result.doubtful.all() and "effective sample size" in result.reasons[0]  # 20 draws are too few
 
