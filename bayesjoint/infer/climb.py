@@ -14,7 +14,6 @@ from astropy.table import Table
 
 from bayesjoint.infer.approach import approach
 from bayesjoint.infer.basins import suspects
-from bayesjoint.infer.exact import closed_form
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
 from bayesjoint.infer.search import Mode, Place, candidates, concentric, overlapping
@@ -131,6 +130,8 @@ def fit(
     result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))))
     result.restarts, result.modes = restarts, modes
     if all_linear(result.scene):  # while its images are at hand: draws need none then
+        from bayesjoint.infer.exact import closed_form  # which brings in ArviZ
+
         with contextlib.suppress(ValueError):  # what is degenerate is in the warnings
             closed_form(result)
     return result
