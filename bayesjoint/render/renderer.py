@@ -88,7 +88,8 @@ class Renderer:
     # -- plain autograd -----------------------------------------------------------------------------------------------
     def image(self, local: Locals, sky: Locals) -> torch.Tensor:
         """Model in image units, shape (ny, nx), with its graph."""
-        if not torch.is_grad_enabled():
+        # tensors of another kind (Pyro's, that know what they depend on) go by the plain way
+        if not torch.is_grad_enabled() and all(type(v) is torch.Tensor for v in (*local, *sky)):
             try:
                 return self._drawn(local, sky)
             except (ArithmeticError, ValueError):  # of Python's floats, at values that no image has
