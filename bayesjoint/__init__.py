@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesjoint import calibrate, plots
     from bayesjoint.images import PSF, Image
+    from bayesjoint.infer.crowd import scene_from
     from bayesjoint.posterior import Posterior, compare, load
     from bayesjoint.references import citations
     from bayesjoint.scene import Scene, noise
-    from bayesjoint.scene.detection import scene_from
+    from bayesjoint.scene.forced import forced
     from bayesjoint.sky import (
         Above,
         BrokenExponential,
@@ -52,7 +53,7 @@ __all__ = [
     "PSF", "Above", "BrokenExponential", "CoreSersic", "DeVaucouleurs", "EdgeOn", "Exponential", "Ferrer", "FourierModes", "Function", "Gaussian",
     "GaussianRing", "Group", "Image", "King", "Moffat", "MultiGaussian", "NoiseScale", "Nuker", "Param", "Point", "Polynomial", "Posterior",
     "Scene", "Sersic", "Shape", "Shift", "Sky", "Spiral", "Spline", "Superellipse", "Truncation", "Warp", "WavelengthSpline", "Zeropoint",
-    "calibrate", "citations", "compare", "load", "noise", "plots", "scene_from", "start",
+    "calibrate", "citations", "compare", "forced", "load", "noise", "plots", "scene_from", "start",
 ]  # fmt: skip
 __version__ = "0.1.0"
 
@@ -65,7 +66,8 @@ _LATER = {
     "Posterior": "posterior",
     "compare": "posterior",
     "load": "posterior",
-    "scene_from": "scene.detection",
+    "scene_from": "infer.crowd",
+    "forced": "scene.forced",
 }
 """What is imported at its own first use, and the room that holds it: pandas, xarray and scipy.stats take a second, which every worker process would wait for."""
 _ROOMS = ("calibrate", "examples", "images", "infer", "plots", "posterior", "render", "scene", "sky")
