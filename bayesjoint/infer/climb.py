@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["fit"]
 
 MANY = 4
-"""Sources up to which overlapping ones are tried from other starts: with more, none is likely to mend them all. With more, buffers are let go of, too."""
+"""Sources up to which overlapping ones are tried from other starts: with more, none is likely to mend them all."""
 GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
 FOLLOWED = 3
@@ -124,8 +125,10 @@ def fit(
                     ends.append(_climb(scene, place.values, **options, count=place.count))
             best = _highest(ends)
             said = "from the automatic start " + "; ".join(dict.fromkeys(suspect.values()))
+        # the plans of the other ends are of no use any more, and their tables may be large
+        ends = [dataclasses.replace(end, scene=scene) for end in ends]
         best = _ordered(best, options)
-        best, errors = _checked(best, options)
+        errors = _checked(best, options)
     restarts, modes, line = _restarts(scene, best, ends, said, prior)
     result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))))
     result.restarts, result.modes = restarts, modes
@@ -216,19 +219,19 @@ def _more(
     return state
 
 
-def _checked(end: End, options: dict[str, Any]) -> tuple[End, dict[str, float]]:
-    """An end on a plan whose errors are far below the noise, as far as that is to be had, and those errors by image."""
-    scene, state, fitted = end.scene, end.state, end.values
+def _checked(end: End, options: dict[str, Any]) -> dict[str, float]:
+    """Bring an end on a plan whose errors are far below the noise, as far as that is to be had; those errors by image."""
     for attempt in range(3):
-        errors = render_errors(scene, fitted)
+        errors = render_errors(end.scene, end.values)
         bad = {k for k, e in errors.items() if e > BUDGET}
-        if not bad or not state.converged or attempt == 2:
+        if not bad or not end.state.converged or attempt == 2:
             break
-        scene = refined(scene, 1.6, bad)
-        state = _more(scene, scene.unconstrain(fitted), state.history, options["prior"], options["max_iterations"], options["report"])
-        fitted = {k: float(v) for k, v in scene.constrain(state.z).items()}
-        _release(scene)
-    return End(scene, state, fitted, end.count), errors
+        end.scene = refined(end.scene, 1.6, bad)
+        z = end.scene.unconstrain(end.values)
+        end.state = _more(end.scene, z, end.state.history, options["prior"], options["max_iterations"], options["report"])
+        end.values = {k: float(v) for k, v in end.scene.constrain(end.state.z).items()}
+        _release(end.scene)
+    return errors
 
 
 def _highest(ends: list[End]) -> End:
@@ -342,10 +345,9 @@ def _modes(maxima: list[End], prior: bool) -> list[Mode]:
 
 
 def _release(scene: Scene) -> None:
-    """Let go of the buffers of a scene that is not drawn for a while: those of many sources take gigabytes."""
-    if sum(len(of) for of in scene.plans.values()) > MANY * len(scene.images):
-        for term in scene.likelihoods:
-            term.renderer.release()
+    """Let go of the buffers of a scene that is not drawn for a while: those of many or large sources take gigabytes."""
+    for term in scene.likelihoods:
+        term.renderer.release()
 
 
 def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:

@@ -35,6 +35,11 @@ BAND = 16 * np.pi
 """Frequency, in units of 1/a, above which light outside a taper of scale a / 2 has no power."""
 BLOCK = 2**20
 """Numbers of a table that are made at a time."""
+DENSEST = 1.25
+"""How much denser than what serves well nodes and places of the table are at most: there sums and
+interpolation are exact to 1e-8 of the flux. A finer core is larger, and its table would otherwise
+grow with the fourth power of that.
+"""
 KINKED = 3.0
 """How much further up that lies where isophotes have kinks."""
 
@@ -70,6 +75,7 @@ class Level:
 def levels_of(a: float, top: float, fine: float, kinked: bool) -> list[Level]:
     """The levels of a core of scale `a`, for frequencies up to `top`, from the outermost on: without making them."""
     band, begin, levels = BAND * fine**2 * (KINKED if kinked else 1.0), 0.0, []
+    fine = min(fine, DENSEST)
     while True:
         last = 2 * band / a >= top
         end = top if last else band / a
@@ -114,6 +120,7 @@ class Core:
     def _lay(self, a: float, fine: float) -> None:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
         levels = levels_of(a, self.top, fine, self.source.kinked)
+        fine = min(fine, DENSEST)
         for k, level in enumerate(levels):
             r, w = radial_nodes(REACH * level.a, level.top, fine)
             left = np.exp(-((r / level.a) ** 4)) - (0.0 if k == len(levels) - 1 else np.exp(-((2 * r / level.a) ** 4)))
