@@ -16,7 +16,7 @@ from bayesjoint.infer.warnings import FitWarning, Pattern, Severity, concerned
 from bayesjoint.scene.alike import alike, distances
 from bayesjoint.scene.layout import Site
 from bayesjoint.sky.border import border_of
-from bayesjoint.sky.components import Sky
+from bayesjoint.sky.components import Sky, Source
 from bayesjoint.sky.extended import Extended
 from bayesjoint.sky.priors import Angle, AxisRatio
 
@@ -43,6 +43,9 @@ it is said."""
 SKY_CORRELATION = 0.4
 """Correlation of a sky with a galaxy's parameter from which on that galaxy is named; all are where
 none has it."""
+STRAYED_FWHM, STRAYED_SIZE = 2.0, 2.0
+"""Distance from where a source's place was given to begin, in widths of the widest PSF and
+half-light radii there, from which on it is said to be at another one."""
 NEEDED_SIGMA = 2.0
 """Errors above zero up to which a component's flux is as good as zero."""
 
@@ -122,6 +125,7 @@ def value_warnings(
         *_outside(scene, values, errors),
         *_skies(scene, values, errors, covariance, noise),
         *_unneeded(scene, values, errors),
+        *_strayed(scene, values, errors),
     ]
 
 
@@ -321,6 +325,38 @@ def _unneeded(
             largest = max(abs(values[n]) / errors[n] for n in fluxes if errors[n] > 0)
             concerns = {"parameters": tuple(fluxes), "sources": (c.name,), "value": largest}
             found.append(FitWarning.of("not needed", Severity.NOTE, pattern, **concerns))
+    return found
+
+
+def _strayed(
+    scene: Scene, values: Mapping[str, float], errors: Mapping[str, float]
+) -> list[FitWarning]:
+    """Sources that ended far from the place that their user gave them to begin at."""
+    found = []
+    start: dict[str, float] = {}
+    for c in scene.components:
+        names = [f"{c.name}.x", f"{c.name}.y"]
+        given = [getattr(getattr(c, "params", {}).get(k), "start", None) for k in "xy"]
+        if not isinstance(c, Source) or not set(names) <= values.keys():
+            continue
+        if c.position is None and all(g is None for g in given):
+            continue
+        start = start or scene.start
+        seen = [im for im in scene.images if c.sees(im)]
+        width = max((im.psf.fwhm if im.psf is not None else 1.0) * im.pixel_scale for im in seen)
+        sized = any(s.name == "r_eff" for s in c.specs)
+        size = max(scene.value(c, "r_eff", im, start) for im in seen) if sized else 0.0
+        moved = float(np.hypot(*(values[n] - start[n] for n in names)))
+        error = float(np.hypot(*(errors[n] for n in names)))
+        if moved > max(STRAYED_FWHM * width + STRAYED_SIZE * size, NEGATIVE_SIGMA * error):
+            pattern = Pattern(
+                "Sources ended far from the places given for them to begin at: {items}.",
+                "They may describe the light of another one; priors on places, such as "
+                "x=dist.Normal(1.0, 0.2), keep each source at its own.",
+                f'{c.name} (by {moved:.3g}")',
+            )
+            concerns = {"parameters": tuple(names), "sources": (c.name,), "value": moved}
+            found.append(FitWarning.of("strayed", Severity.WARNING, pattern, **concerns))
     return found
 
 

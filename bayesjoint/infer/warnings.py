@@ -45,6 +45,7 @@ KINDS = {
     "blend": "the data constrain only the sum of two fluxes",
     "exchange": "two sources with the same priors may exchange their names",
     "negative flux": "a flux is significantly negative",
+    "strayed": "the source ended far from the place given for it to begin at",
     "far from prior": "a value lies far from the middle of its prior",
     "outside frame": "much of the source's light lies outside all images",
     "sky": "the fitted sky differs from the level at the image's border",
