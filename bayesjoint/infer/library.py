@@ -29,6 +29,9 @@ __all__ = ["Library"]
 
 SIZES = (0.07, 0.12, 0.21, 0.37, 0.65, 1.1, 2.0, 3.5, 6.0)
 """Sizes in units of the light's own."""
+SMALLER, SMALLEST_FWHM = 2.5, 0.3
+"""Step by which smaller ones join them, down to this part of the sharpest PSF's width: a nucleus,
+or a star in front, may be a hundredth of a galaxy."""
 INDICES = (0.6, 1.0, 2.0, 4.0)
 """Sérsic indices."""
 ROUND = 0.85
@@ -89,6 +92,7 @@ class Library:
             return None
         sizes, indices = (SIZES, INDICES) if len(group) < 3 else (SIZES[1::2], INDICES[1::2])
         middle = _middle(scene, first, group)
+        sizes = (*_smaller(scene, group, middle, sizes[0]), *sizes)
         shapes = [_shapes(scene, first, c, middle, sizes, indices, moved) for c in group]
         return cls(scene, first, group, shapes)
 
@@ -284,6 +288,19 @@ def _middle(scene: Scene, first: Mapping[str, float], group: Sequence[Extended])
         im = next(im for im in scene.images if c.sees(im))
         logs += [math.log(max(scene.value(c, k, im, first), 1e-6)) for k in _lengths(c)[:1]]
     return math.exp(float(np.mean(logs))) if logs else 1.0
+
+
+def _smaller(
+    scene: Scene, group: Sequence[Extended], middle: float, smallest: float
+) -> list[float]:
+    """Sizes below the smallest of the library, down to what the sharpest PSF hides, in units of the light's own."""
+    seen = [im for im in scene.images if any(c.sees(im) for c in group)]
+    fwhm = min((im.psf.fwhm if im.psf is not None else 1.0) * im.pixel_scale for im in seen)
+    end, out = SMALLEST_FWHM * fwhm / middle, []
+    while smallest > end * SMALLER**0.5:
+        smallest = max(smallest / SMALLER, end)
+        out.append(smallest)
+    return out[::-1]
 
 
 def _shapes(
