@@ -11,7 +11,8 @@ from conftest import TRUTH, small_scene, two_images
 from scipy.ndimage import gaussian_filter
 
 import bayesjoint as bj
-from bayesjoint.infer.value_warnings import outside_fraction
+from bayesjoint.infer.search import Mode
+from bayesjoint.infer.value_warnings import outside_fraction, rival_maxima
 from bayesjoint.infer.warnings import (
     KINDS,
     FitWarning,
@@ -305,3 +306,28 @@ def test_a_scene_without_sky_or_with_all_held_says_nothing_wrong():
     assert best.warnings == []
     held = best.scene.fixed(best.values, best.names).fit(progress=False)
     assert held.warnings == [] and held.converged
+
+
+def test_a_source_that_leaves_its_place_is_said():
+    """Begun in the galaxy's wings: it ends on the galaxy."""
+    images = drawn(2)
+    far = bj.Sersic("galaxy", x=bj.start(4.0), y=bj.start(-1.0), r_eff=bj.start(0.5))
+    best = bj.Scene([far, bj.Sky()], images).fit(starts=1, progress=False)
+    (w,) = [w for w in best.warnings if w.kind == "strayed"]
+    assert w.sources == ("galaxy",) and w.value == pytest.approx(np.hypot(3.8, 1.1), abs=0.1)
+    assert f'galaxy (by {w.value:.3g}")' in w.text and "strayed" in best.table()["flags"][0]
+    near = bj.Sersic("galaxy", x=bj.start(1.0), y=bj.start(-0.5))
+    assert kinds(bj.Scene([near, bj.Sky()], images).fit(progress=False)) == []
+
+
+def test_another_maximum_is_said_with_what_differs_there():
+    scene = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], drawn(3))
+    best = scene.fit(progress=False)
+    there = best.values | {"galaxy.n": 4.0}
+    z = scene.unconstrain(there)
+    modes = [Mode(best.z, best.z_covariance, 0.0, 0.0, 0.7), Mode(z, best.z_covariance, -1.0, -1.0, 0.3)]
+    (w,) = rival_maxima(scene, best.values, best.errors, modes)
+    assert w.kind == "other maximum" and w.value == 0.3 and "holds 30% of the posterior" in w.text
+    assert f"galaxy.n = 4 (here {best.values['galaxy.n']:.3g})" in w.text
+    few = [modes[0], Mode(z, best.z_covariance, -4.0, -4.0, 0.02)]
+    assert rival_maxima(scene, best.values, best.errors, few) == []

@@ -130,8 +130,8 @@ def fit(
         best = _ordered(best, options)
         errors = _checked(best, options)
     restarts, modes, line = _restarts(scene, best, ends, said, prior)
-    result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))))
-    result.restarts, result.modes = restarts, modes
+    result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))), modes)
+    result.restarts = restarts
     if all_linear(result.scene):  # while its images are at hand: draws need none then
         from bayesjoint.infer.exact import closed_form  # which brings in ArviZ
 
@@ -316,8 +316,6 @@ def _restarts(scene: Scene, best: End, ends: list[End], searched: str, prior: bo
         line = f"{searched[0].upper()}{searched[1:]}: {line}"
     if len(maxima) > 1:
         line += f"; the next one is {maxima[0][0].height - maxima[1][0].height:.1f} lower in log density"
-    if len(modes) > 1:
-        line += f", and holds {100 * modes[1].weight:.0f} % of the evidence"
     return table, modes, line + "."
 
 

@@ -15,7 +15,7 @@ from bayesjoint.infer.registration import corrections
 from bayesjoint.infer.residual_warnings import residual_warnings
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.infer.unmodelled import quiet_pixels
-from bayesjoint.infer.value_warnings import at_bounds, is_singular, value_warnings
+from bayesjoint.infer.value_warnings import at_bounds, is_singular, rival_maxima, value_warnings
 from bayesjoint.infer.warnings import (
     FitWarning,
     Pattern,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from bayesjoint.infer.evidence import Evidence
     from bayesjoint.infer.profile import Profile
+    from bayesjoint.infer.search import Mode
     from bayesjoint.posterior.posterior import Posterior
     from bayesjoint.scene.scene import Scene
 
@@ -78,8 +79,10 @@ class Fit:
         By image and source that has a window there: its light outside, root of the sum of squares in units of the noise.
     """
 
-    def __init__(self, scene: Scene, state: State, prior: bool, errors: dict[str, float], basins: str = "") -> None:
-        self.render_errors = errors
+    def __init__(
+        self, scene: Scene, state: State, prior: bool, errors: dict[str, float], basins: str = "", modes: Sequence[Mode] = ()
+    ) -> None:
+        self.render_errors, self.modes = errors, list(modes)
         self.scene, self.prior, self.history, self.converged = scene, prior, state.history, state.converged
         self.z, self.log_density = state.z.detach(), state.log_density
         self.names = scene.names
@@ -106,6 +109,7 @@ class Fit:
         if basins.startswith("Warning"):
             text = basins.removeprefix("Warning").lstrip(":, ")
             found.append(FitWarning("search", Severity.WARNING, text[:1].upper() + text[1:]))
+        found += rival_maxima(scene, self.values, self.errors, self.modes)
         found += value_warnings(scene, self.values, self.errors, self.covariance, pressed, self.noise, prior)
         found += corrections(scene, self.values, self.errors)
         self._found = found + residual_warnings(scene, state, self.values, left, self.noise, quiet)

@@ -4,7 +4,7 @@ determine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from bayesjoint.sky.priors import Angle, AxisRatio
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["at_bounds", "outside_fraction", "shares_centre", "value_warnings", "widths"]
+__all__ = ["at_bounds", "outside_fraction", "rival_maxima", "shares_centre", "value_warnings", "widths"]
 
 NEGATIVE_SIGMA = 3.0
 """Errors below zero from which on a flux is said to be negative."""
@@ -46,6 +46,10 @@ none has it."""
 STRAYED_FWHM, STRAYED_SIZE = 2.0, 2.0
 """Distance from where a source's place was given to begin, in widths of the widest PSF and
 half-light radii there, from which on it is said to be at another one."""
+MOST_NAMED = 4
+"""Parameters that are named of another maximum."""
+RIVAL = 0.05
+"""Part of the evidence from which on another maximum is said."""
 NEEDED_SIGMA = 2.0
 """Errors above zero up to which a component's flux is as good as zero."""
 
@@ -127,6 +131,46 @@ def value_warnings(
         *_unneeded(scene, values, errors),
         *_strayed(scene, values, errors),
     ]
+
+
+def rival_maxima(
+    scene: Scene, values: Mapping[str, float], errors: Mapping[str, float], modes: Sequence[Any]
+) -> list[FitWarning]:
+    """Other maxima that hold a part of the posterior, with the values that differ there.
+
+    Parameters
+    ----------
+    scene : Scene
+    values, errors : mapping
+        Of the fit, by site, in their units.
+    modes : sequence of Mode
+        The maxima, that of the fit first.
+    """
+    found = []
+    for mode in list(modes)[1:]:
+        if mode.weight < RIVAL:
+            continue
+        there = {k: float(v) for k, v in scene.constrain(mode.z).items()}
+        off = {
+            s.name: abs(there[s.name] - values[s.name]) / max(errors[s.name], 1e-300)
+            for s in scene.layout.sites
+            if s.spec.unit not in ("flux", "image") and not s.spec.cyclic
+        }
+        names = sorted(off, key=off.__getitem__, reverse=True)[:MOST_NAMED]
+        items = ", ".join(f"{n} = {there[n]:.3g} (here {values[n]:.3g})" for n in sorted(names))
+        text = f"Another maximum holds {mode.weight:.0%} of the posterior: {items}."
+        remedy = (
+            "laplace, svi and nuts draw from all; where components exchange their roles, "
+            "r_eff=bj.Above(bulge.r_eff) says which is the larger."
+        )
+        owners = tuple(dict.fromkeys(c for n in names for c in concerned(scene, n)))
+        concerns = {"parameters": tuple(sorted(names)), "sources": owners}
+        found.append(
+            FitWarning(
+                "other maximum", Severity.WARNING, text, remedy, value=mode.weight, **concerns
+            )
+        )
+    return found
 
 
 def at_bounds(

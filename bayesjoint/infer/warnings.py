@@ -39,6 +39,7 @@ KINDS = {
     "registration": "an image appears offset from the others",
     "zeropoint": "an image's zeropoint appears off",
     "search": "other starts might lead to a higher maximum",
+    "other maximum": "another maximum holds a part of the posterior",
     "coarse": "the render plan is too coarse for the noise",
     "window": "the source has light outside its window",
     "at bound": "a parameter presses against a bound of its prior",
