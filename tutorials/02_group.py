@@ -44,14 +44,17 @@ for im, ax in zip(images, axes, strict=True):
 # %% [markdown]
 # Four galaxies. In r they touch; in W1 (2.75 arcsec a pixel) and NUV they are one blot.
 #
-# If nobody says where they are, `scene_from` finds what stands out of all images together, and makes a group of each object:
+# If nobody says where they are, `scene_from` finds what stands out of the images, and of what its own fits leave of them, and makes a group of each object:
 
 # %%
 found = bj.scene_from(images)
 for part in found.components[:-1]:
-    print(f"{part.name:<16} at {found.start[f'{part.name}.x']:+5.1f} {found.start[f'{part.name}.y']:+5.1f}")
+    x, y = (found.value(part, k, images[0], found.start) for k in "xy")
+    print(f"{part.name:<16} at {x:+5.1f} {y:+5.1f}")
 
 # %% [markdown]
+# Four galaxies, and something odd about the first: a second profile, `inner`, and a point beside it. No Sérsic profile describes that galaxy; what it is, we shall see.
+#
 # We know them by name, and roughly by place (arcsec to the East and North; `SkyCoord` does as well). That is all a fit needs: a Sérsic
 # profile each, seen in all bands.
 

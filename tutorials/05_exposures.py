@@ -55,6 +55,7 @@ for im, ax in zip(images, axes.ravel(), strict=True):
 # ## Finding the sources
 #
 # `bj.scene_from` searches all exposures together, and makes a group of each object: a point or a galaxy, with priors about what was found.
+# It fits as it searches, and says at once what it could not explain: more of that below.
 
 # %%
 scene = bj.scene_from(images)
