@@ -276,7 +276,7 @@ def many(count, side, seed=1, bands=10):
 
 def forced():
     rows = []
-    for count, side in ((300, 400), (1500, 900)):
+    for count, side in ((300, 400), (600, 560)):
         images, catalogue, true = many(count, side)
         cpu = time.process_time()
         out = bj.forced(images, catalogue)
