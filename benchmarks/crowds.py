@@ -19,7 +19,7 @@ from page import circumstances, table, write
 from scipy import ndimage
 
 import bayesjoint as bj
-from bayesjoint.scene.detection import psf_fwhm
+from bayesjoint.images.seeing import psf_fwhm
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 DATA = pathlib.Path(os.environ.get("BAYESJOINT_DATA", ROOT.parent / "shared" / "data"))

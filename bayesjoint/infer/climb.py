@@ -102,7 +102,7 @@ def fit(
         if start is None and max_iterations > 1:
             values = approach(scene, values, prior=prior, report=report)
         options = {"prior": prior, "max_iterations": max_iterations, "report": report}
-        first, ends, words = values, [], ""
+        first, ends, untried = values, [], ()
         if searched:
             places, said = _places(scene, values, starts, seed, prior, report)
             for place in places:
@@ -116,7 +116,7 @@ def fit(
         best = _highest(ends)
         suspect = suspects(scene, best.values, first, best.state.converged) if searched and starts == "auto" else {}
         if len(suspect) > MANY:
-            words = f"{', '.join(list(suspect)[:3])} and {len(suspect) - 3} other sources ended where other starts might help: none was tried for so many."
+            untried = tuple(suspect)
         elif suspect and not said:
             group = [c for c in scene.components if c.name in suspect and isinstance(c, Extended)]
             found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report)
@@ -130,8 +130,7 @@ def fit(
         best = _ordered(best, options)
         errors = _checked(best, options)
     restarts, modes, line = _restarts(scene, best, ends, said, prior)
-    result = Fit(best.scene, best.state, prior, errors, " ".join(filter(None, (line, words))), modes)
-    result.restarts = restarts
+    result = Fit(best.scene, best.state, prior, errors, line, restarts, modes, untried)
     if all_linear(result.scene):  # while its images are at hand: draws need none then
         from bayesjoint.infer.exact import closed_form  # which brings in ArviZ
 

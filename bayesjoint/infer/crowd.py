@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from astropy.table import Table
 
 from bayesjoint.images import Frame, Image
-from bayesjoint.infer.lm import decrement, linearise, objective, solve
+from bayesjoint.images.seeing import psf_fwhm
+from bayesjoint.infer.lm import levenberg_marquardt
 from bayesjoint.log import log
 from bayesjoint.scene.checks import named, only_images
 from bayesjoint.scene.detection import (
@@ -31,7 +31,6 @@ from bayesjoint.scene.detection import (
     from_segments,
     make_group,
     point_noise,
-    psf_fwhm,
     say_noise,
     significance,
 )
@@ -50,8 +49,6 @@ MAX_ROUNDS = 8
 STEPS, ENOUGH = 12, 0.3
 """Steps of a fit between searches, and gain in log density an object for which another one is
 made."""
-LONGEST_STEP = 1.0
-"""Longest step in a logarithm or ellipticity."""
 FEWER = 0.7
 """Part of the objects below which a change is fitted without all others."""
 MODEL_ERROR, MODEL_ERROR_INSIDE = 0.02, 0.1
@@ -639,8 +636,11 @@ class _Crowd:
         part = part.replanned(values)
         with few_threads(largest(scene)):
             begin = part.unconstrain({n: values[n] for n in part.names})
-            z = _climb(part, begin, ENOUGH * max(1, len(self.candidates if free is None else free)))
-        values |= {k: float(v) for k, v in part.constrain(z).items()}
+            enough = ENOUGH * max(1, len(self.candidates if free is None else free))
+            state = levenberg_marquardt(
+                part, begin, prior=True, max_iterations=STEPS, enough=enough
+            )
+        values |= {k: float(v) for k, v in part.constrain(state.z).items()}
         self.values = dict(values)
         return self._end(scene.replanned(values), values)
 
@@ -852,24 +852,3 @@ def _elliptical(dx: Any, dy: Any, pa: float, major: float, minor: float) -> Any:
     """Elliptical radius of places about a centre, 1 on the ellipse of such axes."""
     s, c = np.sin(np.radians(pa)), np.cos(np.radians(pa))
     return np.hypot((dx * s + dy * c) / major, (dx * c - dy * s) / minor)
-
-
-def _climb(scene: Scene, z: torch.Tensor, enough: float) -> torch.Tensor:
-    """A few steps of Levenberg-Marquardt towards the maximum: as far as residuals need, no
-    further.
-    """
-    state, damping = linearise(scene, z, True), 1e-3
-    free = [
-        s.spec.unit in ("flux", "image") or s.spec.name in ("x", "y") for s in scene.layout.sites
-    ]
-    longest = torch.where(torch.tensor(free), torch.inf, LONGEST_STEP).to(z)
-    for _ in range(STEPS):
-        if decrement(state) < enough:
-            break
-        step = solve(state.precision, state.gradient, damping)
-        step = step / torch.clamp((step.abs() / longest).max(), min=1.0)
-        if objective(scene, state.z + step, True) > state.log_density:
-            state, damping = linearise(scene, state.z + step, True), max(damping / 5, 1e-9)
-        else:
-            damping *= 10
-    return state.z

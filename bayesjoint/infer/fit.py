@@ -30,7 +30,7 @@ from bayesjoint.scene.planning import BUDGET
 from bayesjoint.scene.windows import lost_light
 
 if TYPE_CHECKING:
-    from astropy.table import QTable
+    from astropy.table import QTable, Table
 
     from bayesjoint.infer.evidence import Evidence
     from bayesjoint.infer.profile import Profile
@@ -80,9 +80,17 @@ class Fit:
     """
 
     def __init__(
-        self, scene: Scene, state: State, prior: bool, errors: dict[str, float], basins: str = "", modes: Sequence[Mode] = ()
+        self,
+        scene: Scene,
+        state: State,
+        prior: bool,
+        errors: dict[str, float],
+        search: str,
+        restarts: Table,
+        modes: list[Mode],
+        untried: Sequence[str],
     ) -> None:
-        self.render_errors, self.modes = errors, list(modes)
+        self.render_errors, self.search, self.restarts, self.modes = errors, search, restarts, modes
         self.scene, self.prior, self.history, self.converged = scene, prior, state.history, state.converged
         self.z, self.log_density = state.z.detach(), state.log_density
         self.names = scene.names
@@ -104,11 +112,13 @@ class Fit:
         self.noise = {im.name: Residuals.of(im, left[im.name], quiet[im.name]) for im in scene.images}
         pressed = at_bounds(scene, self.z, self.values, self.errors, prior)
         self.singular = is_singular(scene, self.errors, pressed, bool(weak))
-        self.search = "" if basins.startswith("Warning") else basins
         found = self._ended(weak)
-        if basins.startswith("Warning"):
-            text = basins.removeprefix("Warning").lstrip(":, ")
-            found.append(FitWarning("search", Severity.WARNING, text[:1].upper() + text[1:]))
+        for name in untried:
+            pattern = Pattern(
+                "Other starts might lead to a higher maximum: {sources} ended where one would not expect them, and none was tried for so many sources.",
+                "Look at best.plot(), and give starts or priors to those.",
+            )
+            found.append(FitWarning.of("search", Severity.WARNING, pattern, sources=(name,)))
         found += rival_maxima(scene, self.values, self.errors, self.modes)
         found += value_warnings(scene, self.values, self.errors, self.covariance, pressed, self.noise, prior)
         found += corrections(scene, self.values, self.errors)

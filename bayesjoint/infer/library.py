@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from bayesjoint.images.seeing import psf_fwhm
 from bayesjoint.render.renderer import Renderer
 from bayesjoint.scene.layout import Site
 from bayesjoint.scene.likelihood import ImageLikelihood
@@ -34,8 +35,9 @@ SMALLER, SMALLEST_FWHM = 2.5, 0.3
 or a star in front, may be a hundredth of a galaxy."""
 INDICES = (0.6, 1.0, 2.0, 4.0)
 """Sérsic indices."""
-ROUND = 0.85
-"""Axis ratio of the shapes that are rounder than the light."""
+ROUND, THINNER, THINNEST = 0.85, 0.45, 0.06
+"""Axis ratio of the shapes that are rounder than the light; and of thinner ones, in units of the
+light's and at least: a disc seen edge-on in a round bulge is thinner than both together."""
 MOST_SOURCES = 4
 """Sources of a group at most."""
 MOST_COMBINATIONS = 40_000
@@ -295,7 +297,7 @@ def _smaller(
 ) -> list[float]:
     """Sizes below the smallest of the library, down to what the sharpest PSF hides, in units of the light's own."""
     seen = [im for im in scene.images if any(c.sees(im) for c in group)]
-    fwhm = min((im.psf.fwhm if im.psf is not None else 1.0) * im.pixel_scale for im in seen)
+    fwhm = min(psf_fwhm(im) for im in seen)
     end, out = SMALLEST_FWHM * fwhm / middle, []
     while smallest > end * SMALLER**0.5:
         smallest = max(smallest / SMALLER, end)
@@ -320,8 +322,10 @@ def _shapes(
     movable = [k for k in lengths if _is_movable(scene, c, k)]
     own_n = "n" in now and _is_movable(scene, c, "n")
     ellipses: list[dict[str, float]] = [{}]
-    if _site(scene, c, "q") is not None and now["q"] < 0.7:
-        ellipses.append({"q": ROUND})
+    if _site(scene, c, "q") is not None:
+        ellipses.append({"q": max(THINNER * now["q"], THINNEST)})
+        if now["q"] < 0.7:
+            ellipses.append({"q": ROUND})
     places: list[dict[str, float]] = [{}]
     for m in moved:
         if f"{c.name}.x" in m:

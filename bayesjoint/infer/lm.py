@@ -150,12 +150,21 @@ def decrement(state: State) -> float:
     return float(state.gradient @ solve(state.precision, state.gradient, 0.0)) / 2
 
 
-def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_iterations: int, report: Callable[[dict[str, Any]], None]) -> State:
+def levenberg_marquardt(
+    scene: Scene,
+    z: torch.Tensor,
+    *,
+    prior: bool,
+    max_iterations: int,
+    report: Callable[[dict[str, Any]], None] = lambda record: None,
+    enough: float = DECREMENT,
+) -> State:
     """Climb to the maximum of the log density.
 
     The damping follows the gain ratio (Nielsen 1999, IMM-REP-1999-05): a step is taken only if the log density rises. After each,
     fluxes and skies are solved for in closed form. The last step goes by the precision of the one before. Where steps near the maximum
-    gain far less than expected, `polish` goes the rest of the way.
+    gain far less than expected, `polish` goes the rest of the way. It ends where another step is expected to gain less than `enough` in
+    log density.
 
     Returns
     -------
@@ -174,7 +183,7 @@ def levenberg_marquardt(scene: Scene, z: torch.Tensor, *, prior: bool, max_itera
     reason, converged = f"no convergence in {max_iterations} iterations", False
     for iteration in range(1, max_iterations + 1):
         gain = decrement(state)
-        if gain < DECREMENT:
+        if gain < enough:
             converged, reason = True, f"the expected gain of another step is {max(gain, 0.0):.1e} in log density"
             break
         before = state.log_density

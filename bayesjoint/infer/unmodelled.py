@@ -17,6 +17,7 @@ from scipy import ndimage
 from scipy.stats import chi2, norm
 
 from bayesjoint.images import Image
+from bayesjoint.images.seeing import psf_fwhm, psf_sigma_px
 from bayesjoint.infer.warnings import FitWarning, Severity
 from bayesjoint.sky.components import Sky, Source
 from bayesjoint.sky.extended import Extended
@@ -150,7 +151,7 @@ def strongest_blob(
     for scale in SCALES:
         maps = {}
         for im in scene.images:
-            width = _width(im)
+            width = psf_sigma_px(im)
             if scale == 1 or scale * width < min(im.shape) / SMALLEST_PART:
                 maps[im.name] = _significance(im, residuals[im.name], quiet[im.name], width, scale)
         if finest.name not in maps:
@@ -189,11 +190,6 @@ def strongest_blob(
         source,
         inside,
     )
-
-
-def _width(im: Image) -> float:
-    """Standard deviation in pixels of a Gaussian as wide as the PSF, at least 1."""
-    return max((im.psf.fwhm if im.psf is not None else 1.5) / 2.3548, 1.0)
 
 
 def _significance(
@@ -284,8 +280,8 @@ def _near(
     column, row = pixel
     if not (-0.5 <= column < im.shape[1] - 0.5 and -0.5 <= row < im.shape[0] - 0.5):
         return 0.0
-    light = _significance(im, residual, quiet, _width(im), 1)
-    reach = round(_width(im))
+    light = _significance(im, residual, quiet, psf_sigma_px(im), 1)
+    reach = round(psf_sigma_px(im))
     part = light[
         max(round(row) - reach, 0) : round(row) + reach + 1,
         max(round(column) - reach, 0) : round(column) + reach + 1,
@@ -300,7 +296,7 @@ def _is_sharp(im: Image, residual: np.ndarray, pixel: tuple[float, float]) -> bo
     if im.psf is None or im.psf.fwhm < SAMPLED_FWHM:
         return False
     column, row = (round(p) for p in pixel)
-    reach = int(np.ceil(2 * _width(im)))
+    reach = int(np.ceil(2 * psf_sigma_px(im)))
     rows, columns = (slice(max(p - reach, 0), p + reach + 1) for p in (row, column))
     part = residual[rows, columns]
     if not part.size:
@@ -316,7 +312,7 @@ def _source_at(
     scene: Scene, values: Mapping[str, float], im: Image, x: float, y: float
 ) -> tuple[str, bool]:
     """The nearest source in units of its size, and whether a place in arcsec lies in it."""
-    blur = (im.psf.fwhm if im.psf is not None else 1.5) * im.pixel_scale
+    blur = psf_fwhm(im)
     near: list[tuple[float, str]] = []
     for c in scene.components:
         if not isinstance(c, Source) or not c.sees(im):

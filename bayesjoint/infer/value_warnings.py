@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bayesjoint.images import Image
+from bayesjoint.images.seeing import psf_fwhm
 from bayesjoint.infer.residuals import Residuals
 from bayesjoint.infer.warnings import FitWarning, Pattern, Severity, concerned
 from bayesjoint.scene.alike import alike, distances
@@ -147,7 +148,15 @@ def rival_maxima(
         The maxima, that of the fit first.
     """
     found = []
-    for mode in list(modes)[1:]:
+    pairs = [(c, o) for c in scene.components if isinstance(c, Extended) for o in shares_centre(scene, c)]
+    remedy = "laplace, svi and nuts draw from all."
+    if pairs:
+        other, one = (c.name for c in pairs[0])
+        remedy = (
+            f"laplace, svi and nuts draw from all; if two exchange their roles, r_eff=bj.Above({other}.r_eff) "
+            f"in {one} says which is the larger."
+        )
+    for mode in modes[1:]:
         if mode.weight < RIVAL:
             continue
         there = {k: float(v) for k, v in scene.constrain(mode.z).items()}
@@ -159,10 +168,6 @@ def rival_maxima(
         names = sorted(off, key=off.__getitem__, reverse=True)[:MOST_NAMED]
         items = ", ".join(f"{n} = {there[n]:.3g} (here {values[n]:.3g})" for n in sorted(names))
         text = f"Another maximum holds {mode.weight:.0%} of the posterior: {items}."
-        remedy = (
-            "laplace, svi and nuts draw from all; where components exchange their roles, "
-            "r_eff=bj.Above(bulge.r_eff) says which is the larger."
-        )
         owners = tuple(dict.fromkeys(c for n in names for c in concerned(scene, n)))
         concerns = {"parameters": tuple(sorted(names)), "sources": owners}
         found.append(
@@ -380,14 +385,14 @@ def _strayed(
     start: dict[str, float] = {}
     for c in scene.components:
         names = [f"{c.name}.x", f"{c.name}.y"]
-        given = [getattr(getattr(c, "params", {}).get(k), "start", None) for k in "xy"]
         if not isinstance(c, Source) or not set(names) <= values.keys():
             continue
-        if c.position is None and all(g is None for g in given):
+        given = [getattr(c.params.get(k), "start", None) for k in "xy"]
+        if c.position is None and given == [None, None]:
             continue
         start = start or scene.start
         seen = [im for im in scene.images if c.sees(im)]
-        width = max((im.psf.fwhm if im.psf is not None else 1.0) * im.pixel_scale for im in seen)
+        width = max(psf_fwhm(im) for im in seen)
         sized = any(s.name == "r_eff" for s in c.specs)
         size = max(scene.value(c, "r_eff", im, start) for im in seen) if sized else 0.0
         moved = float(np.hypot(*(values[n] - start[n] for n in names)))

@@ -37,9 +37,8 @@ BLOCK = 2**20
 """Numbers of a table that are made at a time."""
 DENSEST = 1.25
 """How much denser than what serves well nodes and places of the table are at most: there sums and
-interpolation are exact to 1e-8 of the flux. A finer core is larger, and its table would otherwise
-grow with the fourth power of that.
-"""
+interpolation are exact to 1e-7 of the flux. A finer core is larger, and its table would otherwise
+grow with the fourth power of that."""
 KINKED = 3.0
 """How much further up that lies where isophotes have kinks."""
 
@@ -52,13 +51,13 @@ def _legendre(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def node_count(radius: float, top: float, fine: float) -> int:
-    """How many nodes `radial_nodes` gives."""
+    """How many nodes integrals over rho from 0 to a radius need, for frequencies up to `top`."""
     return int(fine * (0.27 * POWER * top * radius + 36))
 
 
-def radial_nodes(radius: float, top: float, fine: float) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes and weights of integrals over rho from 0 to a radius, for cusps at 0 and frequencies up to `top`."""
-    t, weight = _legendre(node_count(radius, top, fine))
+def radial_nodes(radius: float, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes and weights of integrals over rho from 0 to a radius, for cusps at 0; so many as `node_count` gives."""
+    t, weight = _legendre(count)
     return radius * t**POWER, weight * radius * POWER * t ** (POWER - 1)
 
 
@@ -120,9 +119,8 @@ class Core:
     def _lay(self, a: float, fine: float) -> None:
         rho, weight, highest, kappa = [], [], [], [np.zeros(1)]
         levels = levels_of(a, self.top, fine, self.source.kinked)
-        fine = min(fine, DENSEST)
         for k, level in enumerate(levels):
-            r, w = radial_nodes(REACH * level.a, level.top, fine)
+            r, w = radial_nodes(REACH * level.a, level.nodes)
             left = np.exp(-((r / level.a) ** 4)) - (0.0 if k == len(levels) - 1 else np.exp(-((2 * r / level.a) ** 4)))
             rho.append(r)
             weight.append(2 * np.pi * r * w * left)

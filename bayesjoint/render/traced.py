@@ -70,7 +70,7 @@ class Compact(Traced):
     """
 
     def _lay(self, extent: float, fine: float) -> None:
-        rho, weight = radial_nodes(1.0, self.top * extent, fine)
+        rho, weight = radial_nodes(1.0, node_count(1.0, self.top * extent, fine))
         count = int(np.ceil(self.top * extent * fine / STEP)) + 1
         kappa = self.top * extent * np.arange(count + 1) / count
         self.rho2 = self.tensor(rho**2)

@@ -21,6 +21,7 @@ from scipy.stats import chi2, norm
 
 from bayesjoint.images import Frame, Image
 from bayesjoint.images.resample import resampled
+from bayesjoint.images.seeing import psf_fwhm, psf_sigma_px
 from bayesjoint.log import log
 from bayesjoint.scene.catalogue import object_kinds, object_names, object_places
 from bayesjoint.scene.starts import Blob, placed_ellipse
@@ -40,7 +41,6 @@ __all__ = [
     "from_segments",
     "make_group",
     "point_noise",
-    "psf_fwhm",
     "say_noise",
     "significance",
 ]
@@ -115,20 +115,9 @@ class Candidate:
     model: str = POINT
 
 
-def psf_fwhm(im: Image) -> float:
-    """Width (FWHM) of an image's PSF in arcsec; that of a pixel where it has none."""
-    return (im.psf.fwhm if im.psf is not None else 1.5) * im.pixel_scale
-
-
-def _psf_width_px(im: Image) -> float:
-    """Standard deviation of a Gaussian as wide as the PSF, in pixels, at least one."""
-    return max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 1.0)
-
-
 def point_noise(im: Image) -> float:
     """Error of a point's flux by the stated sigma, in nJy (or image units)."""
-    width = max((im.psf.fwhm if im.psf is not None else 1.5) / 2.355, 0.5)
-    return im.typical_sigma * np.sqrt(4 * np.pi) * width / im.unit_flux
+    return im.typical_sigma * np.sqrt(4 * np.pi) * psf_sigma_px(im, least=0.5) / im.unit_flux
 
 
 # -- how far light stands out ---------------------------------------------------------------------
@@ -149,7 +138,7 @@ def significance(
     model_error : ndarray, shape (ny, nx), optional
         What the model may be wrong by at each pixel, in image units.
     """
-    psf, weight = _psf_width_px(im), im.valid / im.variance
+    psf, weight = psf_sigma_px(im), im.valid / im.variance
     light = im.data if residual is None else residual
     light = np.where(im.valid, light - _sky(light[im.valid])[0], 0.0)
     best: tuple[float, np.ndarray, np.ndarray, float] | None = None
@@ -323,7 +312,7 @@ def _measured(
     """
     bright, found = np.sqrt(light), []
     zoom = widest.pixel_scale / im.pixel_scale
-    width = _psf_width_px(widest) * np.sqrt(2) * zoom
+    width = psf_sigma_px(widest) * np.sqrt(2) * zoom
     point = np.ones((1, 1))
     if widest.psf is not None:
         point = widest.psf.effective()

@@ -18,9 +18,10 @@ from astropy import units as u
 from astropy.table import QTable, Table
 
 from bayesjoint.images import Frame, Image
+from bayesjoint.images.seeing import psf_fwhm
 from bayesjoint.scene.catalogue import object_names, object_places, object_shapes
 from bayesjoint.scene.checks import named, only_images
-from bayesjoint.scene.detection import point_noise, psf_fwhm, say_noise, significance
+from bayesjoint.scene.detection import point_noise, say_noise, significance
 from bayesjoint.scene.linear import Linear
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
 from bayesjoint.scene.scene import Scene
