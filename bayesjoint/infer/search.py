@@ -39,9 +39,9 @@ AXIS_RATIOS = (0.35, 0.9)
 """Axis ratios that are tried beside the light's own."""
 LOOKS, ELLIPSES = 64, 5
 """Shapes that are looked at for a group of sources; the best of them are looked at with other ellipses."""
-RANKED, LOOKED_AT = 400, 12
+RANKED, LOOKED_AT = 1200, 18
 """Pairs of a library of shapes that are told apart, and distinct ones of them that are looked at."""
-IMPROVED = 6
+IMPROVED = 9
 """Distinct places that are improved by a few steps."""
 FEW, MORE = 3, 5
 """Steps for each, and further ones for the better half."""
