@@ -78,6 +78,8 @@ FILTERS, FILTER_GAIN = (1.0, 0.7, 0.5), 0.95
 error to this part."""
 CLIPPED = 0.9355
 """Scatter of Normal numbers after repeated clipping at 2.5 sigma."""
+NOISE_SAMPLES = 50
+"""Independent values of filtered noise from which its scatter is known to a tenth."""
 NOISE_OFF, NAMED = 0.2, 3
 """Departure of the noise from the stated from which on it is said, and images that are named
 then."""
@@ -150,20 +152,31 @@ def significance(
             known = (coverage > 1e-3 * coverage.max()) & (power > 1e-6 * power.max())
             scale = np.where(known, 1 / np.sqrt(power), 0.0)
         snr = _smooth(light * weight, width) * scale
-        scatter = _sky(snr[im.valid])[1] / CLIPPED
+        wrong = (
+            np.zeros_like(snr)
+            if model_error is None
+            else _smooth(model_error * weight, width) * scale
+        )
+        scatter = _sky(snr[_undisturbed(im.valid, wrong, width)])[1] / CLIPPED
         # error of a point's flux, over that of the best filter in white noise of the stated sigma
         error = scatter * (psf**2 + width**2) / (2 * psf * width)
         if best is None or error < FILTER_GAIN * best[0]:
-            wrong = (
-                np.zeros_like(snr)
-                if model_error is None
-                else _smooth(model_error * weight, width) * scale
-            )
             best = error, snr, wrong, scatter
     _, snr, wrong, scatter = best
     if scatter < NOISELESS or OVERSTATED < scatter < 1:
         scatter = 1.0
     return Significance(snr / scatter, snr / np.hypot(scatter, wrong), scatter)
+
+
+def _undisturbed(valid: np.ndarray, wrong: np.ndarray, width: float) -> np.ndarray:
+    """Pixels on which noise is measured: those where errors of the model stay below it.
+
+    Where light covers nearly all of an image they are those of least error, as many as tell the
+    noise to a tenth.
+    """
+    least = min(valid.sum(), round(NOISE_SAMPLES * 4 * np.pi * width**2))
+    level = np.partition(wrong[valid], least - 1)[least - 1] if least else 0.0
+    return valid & (wrong <= max(level, 1.0))
 
 
 def say_noise(noise: Mapping[str, float], remedy: str) -> None:
