@@ -36,7 +36,9 @@ MANY = 4
 GAIN = 0.5
 """Log density by which another start's maximum must be higher to be another one."""
 FOLLOWED = 3
-"""Places that are followed to their ends, unless the user says how many; after two that lead to one maximum no more."""
+"""Places that are followed to their ends, unless the user says how many."""
+RIVAL = 5.0
+"""Log density by which a place promises less than the best one, and is not followed after two that led to one maximum."""
 APART = 4.0
 """Square of the distance in sigma from which on two ends of one height are two maxima."""
 HELD = 0.01
@@ -105,10 +107,12 @@ def fit(
         first, ends, untried = values, [], ()
         if searched:
             places, said = _places(scene, values, starts, seed, prior, report)
+            promised = max((p.promise for p in places if math.isfinite(p.promise)), default=-math.inf)
             for place in places:
-                ends.append(_climb(scene, place.values, **options, count=place.count))
-                if starts == "auto" and len(ends) > 1 and _same(ends[0], ends[1]):
+                settled = starts == "auto" and len(ends) > 1 and _same(ends[0], ends[1])
+                if settled and place.promise < promised - RIVAL:
                     break
+                ends.append(_climb(scene, place.values, **options, count=place.count))
         else:
             said = ""
         if not ends:
