@@ -49,6 +49,16 @@ def test_gama_galaxies_against_independent_fits(data, galaxy, files):
     assert abs(v["galaxy.q"] - float(ref["q"])) < 0.07
 
 
+def test_a_thin_component_within_a_rounder_one_is_found(data):
+    """A fit that begins at the axis ratios of the highest maximum known of these pixels ends no higher than the default one."""
+    images = [bj.Image.read(data / f"real/gama_265911/{f}.fits", band=f) for f in ("KiDS_r", "SDSS_r")]
+    bulge = bj.Sersic("bulge")
+    scene = bj.Scene([bulge, bj.Exponential("disc", x=bulge.x, y=bulge.y, r_eff=bj.Above(bulge.r_eff)), bj.Sky()], images)
+    known = {"bulge.q": 0.78, "bulge.pa": 143.6, "bulge.n": 4.8, "bulge.r_eff": 3.0, "disc.q": 0.4, "disc.pa": 141.0, "disc.r_eff.above": 0.01}
+    best = scene.fit(progress=False)
+    assert best.converged and best.log_density > scene.fit(known, progress=False).log_density - 0.5
+
+
 def test_gama_posterior_by_nuts(data):
     post = gama(data, "266035", "KiDS_r", "SDSS_r").nuts(draws=600, warmup=100, chains=4, seed=1, progress=False)
     s = post.summary()

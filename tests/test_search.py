@@ -176,6 +176,19 @@ def test_components_of_one_centre_begin_at_its_light_and_at_different_sizes(draw
     assert start["bulge.q"] == start["disc.q"] and start["bulge.pa"] == start["disc.pa"]
 
 
+def test_a_disc_seen_edge_on_is_found_in_a_round_bulge():
+    """It is thinner than the light of both."""
+    thin = {"bulge.q": 0.95, "bulge.n": 4.0, "bulge.r_eff": 1.0, "disc.q": 0.1, "disc.pa": 100.0, "disc.r_eff": 2.5}
+    bright = {k: 20 * v for k, v in FLUXES.items() if "flux" in k}
+    shared = bulge_and_disc(two_images(), disc=bj.Sersic, position=(0.1, -0.05))
+    images = shared.simulate(SHAPES | FLUXES | thin | bright | {"disc.n": 1.0}, seed=6)
+    scene = bulge_and_disc(images, disc=bj.Sersic)
+    at_truth = scene.fit(SHAPES | FLUXES | thin | bright | {"disc.n": 1.0}, **QUIET)
+    found = scene.fit(**QUIET)
+    assert found.log_density > at_truth.log_density - 0.1
+    assert min(found.values[f"{c}.q"] for c in ("bulge", "disc")) == pytest.approx(0.1, abs=0.03)
+
+
 def test_a_clean_galaxy_is_not_searched():
     best = small_scene().fit(**QUIET)
     assert len(best.restarts) == 1 and best.restarts["count"][0] == 1 and "starts" not in best.message

@@ -320,6 +320,24 @@ def test_a_source_that_leaves_its_place_is_said():
     assert kinds(bj.Scene([near, bj.Sky()], images).fit(progress=False)) == []
 
 
+def test_sources_that_would_be_searched_were_there_fewer_are_said():
+    """Five galaxies of n = 3 with a prior about 1: each is suspect, and no search can mend so many."""
+    names, prior = "abcde", bj.Param(prior=dist.LogNormal(0.0, 0.05))
+    places = [(-6.0, -6.0), (6.0, -6.0), (0.0, 0.0), (-6.0, 6.0), (6.0, 6.0)]
+    shapes = {"q": 0.8, "pa": 30.0, "n": 3.0, "r_eff": 0.8, "flux[r]": 2e6}
+    true = {f"{n}.{k}": v for n in names for k, v in shapes.items()} | {"sky.level[r]": 0.0}
+    true |= {f"{n}.{k}": v for n, at in zip(names, places, strict=True) for k, v in zip("xy", at, strict=True)}
+    free = [bj.Sersic(n, position=at) for n, at in zip(names, places, strict=True)]
+    images = bj.Scene([*free, bj.Sky()], blank("r")).simulate(true, 1)
+    narrow = [bj.Sersic(n, position=at, n=prior) for n, at in zip(names, places, strict=True)]
+    best = bj.Scene([*narrow, bj.Sky()], images).fit(progress=False)
+    (w,) = [w for w in best.warnings if w.kind == "search"]
+    assert set(w.sources) == set(names) and best.converged
+    assert all("search" in row["flags"] for row in best.table())
+    best = bj.Scene([*free, bj.Sky()], images).fit(progress=False)
+    assert "search" not in kinds(best)
+
+
 def test_another_maximum_is_said_with_what_differs_there():
     scene = bj.Scene([bj.Sersic("galaxy"), bj.Sky()], drawn(3))
     best = scene.fit(progress=False)

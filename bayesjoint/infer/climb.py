@@ -120,7 +120,7 @@ def fit(
         best = _highest(ends)
         suspect = suspects(scene, best.values, first, best.state.converged) if searched and starts == "auto" else {}
         if len(suspect) > MANY:
-            untried = tuple(suspect)
+            untried = tuple(suspect) if best.state.converged else ()  # else there is something else to mend first
         elif suspect and not said:
             group = [c for c in scene.components if c.name in suspect and isinstance(c, Extended)]
             found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report)

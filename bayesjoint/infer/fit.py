@@ -68,6 +68,10 @@ class Fit:
         What was: the log posterior density in the flat coordinates, or the log likelihood alone.
     search : str
         How many starts led here, where there were several.
+    restarts : Table
+        The maxima that starts led to, the highest first: ``log_density``, ``chi2``, and ``count``, how many led there.
+    modes : list of Mode
+        Those that hold more than a per cent of the evidence by Laplace's approximation, the fit's own first.
     history : list of dict
         One record an iteration, the start included.
     noise : dict of Residuals
