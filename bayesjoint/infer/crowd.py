@@ -443,7 +443,7 @@ class _Crowd:
         undone = {c.name for c in refused} | {t.candidate.name for t in worse}
         if not undone:
             return after
-        if changed <= undone and not shifted:
+        if changed == undone and not shifted:  # all is as it was
             self.values = dict(end.values)
             return end
         return self._fit(self._near(undone, after))
