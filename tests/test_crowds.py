@@ -12,6 +12,7 @@ from scipy import ndimage
 
 import bayesjoint as bj
 from bayesjoint.images import Frame
+from bayesjoint.infer.crowd import _Crowd
 from bayesjoint.scene import forced as forced_module
 from bayesjoint.scene.catalogue import object_names, object_places, object_shapes
 from bayesjoint.scene.detection import detect, significance
@@ -131,6 +132,17 @@ def test_a_neighbour_in_the_wings_is_found_in_the_residuals():
     best = more.fit(progress=False)
     assert best.converged and best.chi2 / best.dof < 1.1
     assert len(best.history) < 12  # it begins where the search ended
+
+
+def test_an_object_that_strays_later_goes_with_its_fit(monkeypatch):
+    """The second neighbour makes both stray: the first, of an earlier search, leaves no trace either."""
+    galaxy = bj.Sersic("g", x=0.0, y=0.0, n=1.5, r_eff=1.5, q=0.8, pa=30.0)
+    others = [bj.Point("p", x=3.0, y=0.8), bj.Point("b", x=4.2, y=2.4)]
+    levels = {"g": {"r": 3e5}, "p": {"r": 4e4}, "b": {"r": point_flux(28)}}
+    images = sky(galaxy, *others, levels=levels, seed=4)
+    assert len(places(bj.scene_from(images, rounds=2))) == 2 and len(places(bj.scene_from(images))) == 3
+    monkeypatch.setattr(_Crowd, "_strayed", lambda self, c, end: len(end.regions) > 2)
+    assert list(places(bj.scene_from(images))) == ["object 1"]
 
 
 def test_one_profile_is_enough_for_one(caplog):
