@@ -42,6 +42,8 @@ class Placement:
         Where the middle lies without a WCS, and what is added to all places; arcsec East, North.
     crop : (int, int)
         Pixel (x, y) of the WCS's image at which this part begins.
+    step : int
+        Pixels of the WCS's image, along each axis, to one of this.
     """
 
     shape: tuple[int, int]
@@ -50,6 +52,7 @@ class Placement:
     center: tuple[float, float] = (0.0, 0.0)
     shift: tuple[float, float] = (0.0, 0.0)
     crop: tuple[int, int] = (0, 0)
+    step: int = 1
 
     @classmethod
     def of(
@@ -130,10 +133,18 @@ class Placement:
     def cropped(self, x0: int, y0: int, shape: tuple[int, int]) -> Placement:
         """Placement of the part of `shape` (ny, nx) pixels that begins at pixel (x0, y0)."""
         if self.wcs is not None:
-            return replace(self, shape=shape, crop=(self.crop[0] + x0, self.crop[1] + y0))
+            crop = self.crop[0] + self.step * x0, self.crop[1] + self.step * y0
+            return replace(self, shape=shape, crop=crop)
         cx = self.center[0] - self.scale * (x0 + (shape[1] - self.shape[1]) / 2)
         cy = self.center[1] + self.scale * (y0 + (shape[0] - self.shape[0]) / 2)
         return replace(self, shape=shape, center=(cx, cy))
+
+    def binned(self, n: int) -> Placement:
+        """Placement of means of n x n pixels, without those rows and columns that do not fill one."""
+        ny, nx = (side // n for side in self.shape)
+        if self.wcs is not None:
+            return replace(self, shape=(ny, nx), step=n * self.step)
+        return replace(self.cropped(0, 0, (n * ny, n * nx)), shape=(ny, nx), scale=n * self.scale)
 
     @property
     def middle(self) -> tuple[float, float]:
@@ -160,7 +171,10 @@ class Placement:
 
         Pixels that do not lie on the sky (the corners of an all-sky map) become NaN.
         """
-        px, py = np.asarray(px, float) + self.crop[0], np.asarray(py, float) + self.crop[1]
+        px, py = (
+            np.asarray(p, float) * self.step + (self.step - 1) / 2 + start
+            for p, start in zip((px, py), self.crop, strict=True)
+        )
         return to_icrs(self.wcs, self._celestial, px, py)
 
     @cached_property

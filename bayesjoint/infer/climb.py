@@ -17,7 +17,7 @@ from bayesjoint.infer.approach import approach
 from bayesjoint.infer.basins import suspects
 from bayesjoint.infer.fit import Fit
 from bayesjoint.infer.lm import State, levenberg_marquardt
-from bayesjoint.infer.search import Mode, Place, candidates, concentric, overlapping
+from bayesjoint.infer.search import GAIN, Mode, Place, candidates, concentric, overlapping
 from bayesjoint.infer.targets import all_linear
 from bayesjoint.scene.alike import alike
 from bayesjoint.scene.planning import BUDGET, is_coarse, refined, render_errors
@@ -33,8 +33,6 @@ __all__ = ["fit"]
 
 MANY = 4
 """Sources up to which overlapping ones are tried from other starts: with more, none is likely to mend them all."""
-GAIN = 0.5
-"""Log density by which another start's maximum must be higher to be another one."""
 FOLLOWED = 3
 """Places that are followed to their ends, unless the user says how many."""
 RIVAL = 5.0
@@ -123,10 +121,10 @@ def fit(
             untried = tuple(suspect) if best.state.converged else ()  # else there is something else to mend first
         elif suspect and not said:
             group = [c for c in scene.components if c.name in suspect and isinstance(c, Extended)]
-            found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report)
+            ended = best.values if best.state.converged else None
+            found = candidates(scene, first, group, prior=prior, count=FOLLOWED, seed=seed, report=report, ended=ended)
             for place in found:
-                if place.promise > best.height + GAIN or not best.state.converged:
-                    ends.append(_climb(scene, place.values, **options, count=place.count))
+                ends.append(_climb(scene, place.values, **options, count=place.count))
             best = _highest(ends)
             said = "from the automatic start " + "; ".join(dict.fromkeys(suspect.values()))
         # the plans of the other ends are of no use any more, and their tables may be large
@@ -204,10 +202,10 @@ def _climb(
         fitted = {k: float(v) for k, v in scene.constrain(z).items()}
         if attempt == 2 or not state.converged or not is_coarse(scene, fitted):
             break
-        _release(scene)
+        scene.release()
         scene = scene.replanned(fitted)
         z = scene.unconstrain(fitted)
-    _release(scene)
+    scene.release()
     return End(scene, state, fitted, count)
 
 
@@ -233,7 +231,7 @@ def _checked(end: End, options: dict[str, Any]) -> dict[str, float]:
         z = end.scene.unconstrain(end.values)
         end.state = _more(end.scene, z, end.state.history, options["prior"], options["max_iterations"], options["report"])
         end.values = {k: float(v) for k, v in end.scene.constrain(end.state.z).items()}
-        _release(end.scene)
+        end.scene.release()
     return errors
 
 
@@ -343,12 +341,6 @@ def _modes(maxima: list[End], prior: bool) -> list[Mode]:
     kept = [f for k, f in enumerate(found) if k == 0 or math.exp(f[2] - total) > HELD]
     total = np.logaddexp.reduce([e for *_, e in kept])
     return [Mode(f.state.z.detach(), cov, f.height, e, math.exp(e - total)) for f, cov, e in kept]
-
-
-def _release(scene: Scene) -> None:
-    """Let go of the buffers of a scene that is not drawn for a while: those of many or large sources take gigabytes."""
-    for term in scene.likelihoods:
-        term.renderer.release()
 
 
 def _start_inside(scene: Scene, z: torch.Tensor, values: Mapping[str, float]) -> None:

@@ -26,7 +26,7 @@ from bayesjoint.sky.links import Above
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Library"]
+__all__ = ["Library", "middle_size"]
 
 SIZES = (0.07, 0.12, 0.21, 0.37, 0.65, 1.1, 2.0, 3.5, 6.0)
 """Sizes in units of the light's own."""
@@ -93,7 +93,7 @@ class Library:
         if not all(_is_free(scene, c) for c in group):
             return None
         sizes, indices = (SIZES, INDICES) if len(group) < 3 else (SIZES[1::2], INDICES[1::2])
-        middle = _middle(scene, first, group)
+        middle = middle_size(scene, first, group)
         sizes = (*_smaller(scene, group, middle, sizes[0]), *sizes)
         shapes = [_shapes(scene, first, c, middle, sizes, indices, moved) for c in group]
         return cls(scene, first, group, shapes)
@@ -162,7 +162,7 @@ class Library:
             return use
         j, i = np.indices(use.shape)
         scale, near = im.pixel_scale, np.zeros_like(use)
-        size = _middle(self.scene, self.first, self.group)
+        size = middle_size(self.scene, self.first, self.group)
         reach = min(FAR * size / scale, 0.5 * math.sqrt(MOST_BYTES / (4 * count * len(self.group))))
         for c in self.group:
             if c.sees(im):
@@ -283,7 +283,7 @@ def _is_free(scene: Scene, c: Extended) -> bool:
     return not any(isinstance(g, Link) and not isinstance(g, Above) for g in given)
 
 
-def _middle(scene: Scene, first: Mapping[str, float], group: Sequence[Extended]) -> float:
+def middle_size(scene: Scene, first: Mapping[str, float], group: Sequence[Extended]) -> float:
     """The size of the group's light in arcsec: the geometric mean of where its sources begin."""
     logs = []
     for c in group:

@@ -17,7 +17,8 @@ import torch
 from scipy import ndimage
 from scipy.stats import qmc
 
-from bayesjoint.infer.library import Library
+from bayesjoint.images.binning import binned
+from bayesjoint.infer.library import Library, middle_size
 from bayesjoint.infer.lm import State, decrement, levenberg_marquardt, objective
 from bayesjoint.scene.layout import Site
 from bayesjoint.scene.linear import Linear, linear_sites
@@ -25,11 +26,12 @@ from bayesjoint.scene.planning import make_plans
 from bayesjoint.scene.starts import linear_values
 from bayesjoint.sky.components import Source
 from bayesjoint.sky.extended import Extended
+from bayesjoint.sky.windows import AUTO
 
 if TYPE_CHECKING:
     from bayesjoint.scene.scene import Scene
 
-__all__ = ["Mode", "Place", "candidates", "concentric", "overlapping"]
+__all__ = ["GAIN", "Mode", "Place", "candidates", "concentric", "overlapping"]
 
 SIZES = (0.08, 3.0)
 """Sizes that are looked at, in units of the light's own."""
@@ -47,12 +49,16 @@ FEW, MORE = 3, 5
 """Steps for each, and further ones for the better half."""
 LIKE = 0.25
 """Difference in the logarithm of a size or index, or in ellipticity, below which places are alike."""
+GAIN = 0.5
+"""Log density by which another place must be higher to be worth a fit."""
 SAME = 0.1
 """The same, below which two places that were improved are taken for one."""
 OVERLAP = 2.0
 """Distance of two galaxies, in units of the sum of their half-light radii, below which they overlap."""
 MAX_IMAGES = 2
 """Images of a component that shapes are looked at in, those of the highest signal-to-noise."""
+SEARCHED, SAMPLES = 400_000, 5.0
+"""Pixels of an image from which on shapes are looked at on larger ones, and how many of these the half-light radius of the light has at least."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ def candidates(
     count: int,
     seed: int,
     report: Callable[[dict[str, Any]], None],
+    ended: Mapping[str, float] | None = None,
 ) -> list[Place]:
     """Places to begin a fit at, the most promising first: distinct ones, at most `count`.
 
@@ -145,12 +152,15 @@ def candidates(
         How many are wanted.
     seed : int
         Of the shapes that are looked at.
+    ended : mapping, optional
+        Where a fit has ended: only places that promise more are wanted.
     """
-    small = _fewer_images(scene, group)
+    small = _coarser(_fewer_images(scene, group), start, group)
     first = {k: start[k] for k in small.names if k in start}
     if len(first) < len(small.names):  # a site that was renamed
         small, first = scene, dict(start)
     shapes = _shapes(small, group)
+    least = -math.inf if ended is None else _height_at(small, ended, prior) + GAIN
     plan = {s.name: min(first[s.name], 0.5) for s in shapes if s.spec.name == "q"}
     small = small.with_plans(make_plans(small, {**first, **plan}))
     height = _Height(small, first, prior)
@@ -178,10 +188,19 @@ def candidates(
     for state, led in _best(shapes, small, states, count):
         values = {k: float(v) for k, v in small.constrain(state.z).items()}
         whole = {**start, **values}
-        if small.names != scene.names:
+        if small is not scene:
             whole = linear_values(scene, whole)[0]
         found.append(Place(whole, _promise(state), led))
-    return found
+    return [p for p in found if p.promise > least]
+
+
+def _height_at(scene: Scene, values: Mapping[str, float], prior: bool) -> float:
+    """The log density at values of a larger scene that this one is made of."""
+    known = {k: values[k] for k in scene.names if k in values}
+    if len(known) < len(scene.names):
+        return -math.inf
+    best = linear_values(scene, known)[0]
+    return objective(scene.with_plans(make_plans(scene, best)), scene.unconstrain(best), prior)
 
 
 class _Height:
@@ -366,6 +385,19 @@ def _possible(shapes: Sequence[Site], trial: Mapping[str, float], first: Mapping
             v = float(np.clip(v, lo + 0.02 * (hi - lo) if lo <= 0 else lo * 1.02, hi - 0.02 * (hi - lo) if hi <= 1 else hi / 1.02))
         out[s.name] = v if bool(s.prior.support.check(torch.tensor(v, dtype=torch.float64))) else first[s.name]
     return out
+
+
+def _coarser(scene: Scene, values: Mapping[str, float], group: Sequence[Extended]) -> Scene:
+    """The scene on larger pixels, in images that have far more of them than the group's light asks for."""
+    plain = all(c.window in (None, AUTO) for c in scene.components if isinstance(c, Source)) and all(n.linear for n in scene.noise.values())
+    if not plain or any(im.zeropoint is None for im in scene.images):
+        return scene
+    known = {**scene.start, **{k: v for k, v in values.items() if k in scene.names}}
+    size = middle_size(scene, known, group)
+    factors = [min(math.ceil(math.sqrt(im.data.size / SEARCHED)), int(size / im.pixel_scale / SAMPLES)) for im in scene.images]
+    if max(factors) < 2:
+        return scene
+    return scene.with_images([binned(im, n) if n > 1 else im for im, n in zip(scene.images, factors, strict=True)])
 
 
 def _residual_peaks(scene: Scene, values: Mapping[str, float], group: Sequence[Extended], most: int = 2) -> list[dict[str, float]]:

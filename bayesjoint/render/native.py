@@ -6,7 +6,7 @@ the grid's places carry all of it: no integration over pixels is needed (the tra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -67,14 +67,18 @@ class Outside:
         slopes = [-2 * (su * s + sv * c / q), -2 * (su * c - sv * s / q), -(2 * svv + total) / q, suv * (q - 1 / q) * (torch.pi / 90), *profile]
         return pack([*slopes, total], grad)
 
-    def columns(self, p: torch.Tensor) -> torch.Tensor:
-        """Derivatives of the brightness by p, then the brightness itself: shape (len(p) + 1, ny, nx)."""
+    def columns(self, p: torch.Tensor) -> Iterable[torch.Tensor]:
+        """Derivatives of the brightness by p, then the brightness itself, each of shape (ny, nx) and the caller's to keep: one by one, for large grids."""
         values = numbers(p)
         light, u, v, w, by = self._fields(values, torch.empty_like)
         q, (c, s) = values[2], cos_sin(values[3])
-        wu, wv = 2 * w * u, w * v * (2 / q)
-        slopes = [-wu * s - wv * c, -wu * c + wv * s, -wv * v - light / q, wv * u * ((q * q - 1) * (torch.pi / 180))]
-        return torch.stack([*slopes, *by, light]).mul_(1 / q)
+        w.mul_(2 / q)
+        yield (w * u).mul_(-s).addcmul_(w, v, value=-c / q)
+        yield (w * u).mul_(-c).addcmul_(w, v, value=s / q)
+        yield (w * v).mul_(v).add_(light, alpha=1 / q).mul_(-1 / q)
+        yield w.mul_(u).mul_(v).mul_((q - 1 / q) * (torch.pi / 180))
+        for x in (*by, light):
+            yield x.mul_(1 / q)
 
     def _brightness(self, values: Sequence[Scalar], p: torch.Tensor, new: New) -> torch.Tensor:
         """`plain` without a graph, the taper taken where it is not zero alone."""
@@ -128,7 +132,7 @@ class TracedOutside(Outside):
             (by,) = torch.autograd.grad((light * grad).sum(), leaf)
         return torch.cat([by, (light.detach() * grad).sum()[None]])
 
-    def columns(self, p: torch.Tensor) -> torch.Tensor:
+    def columns(self, p: torch.Tensor) -> Iterable[torch.Tensor]:
         """See `Outside.columns`."""
         light, by = columns_of(self.plain, p)
         return torch.cat([by, light[None]])

@@ -110,10 +110,8 @@ class Smooth:
 
     def columns(self, k: int, p: torch.Tensor, flux: torch.Tensor, put: Callable[[int, torch.Tensor], None]) -> None:
         """Derivatives of one source by (*p, flux), handed to `put` one by one: what fits into the cache is faster than all at once."""
-        light = self.outside[k].columns(p)
-        light[:-1] *= flux
-        for m, x in enumerate(light):
-            put(m, self._blurred(self.step[k], x))
+        for m, x in enumerate(self.outside[k].columns(p)):
+            put(m, self._blurred(self.step[k], x if m == len(p) else x.mul_(flux)))
 
 
 def _padded(x: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:

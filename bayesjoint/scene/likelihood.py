@@ -71,7 +71,7 @@ class ImageLikelihood:
             factor += [1.0 / self.unit] * len(layout.local(c, image))
 
         def tensor(v: Any, kind: torch.dtype = dtype) -> torch.Tensor:
-            return torch.as_tensor(np.array(v), dtype=kind).to(device)
+            return _tensor(v, kind, device)
 
         ends = np.cumsum(self.lengths).astype(int)[: self.n_sources]
         amplitudes = [*(ends - 1), *range(ends[-1] if len(ends) else 0, len(index))]
@@ -79,10 +79,20 @@ class ImageLikelihood:
         self.index, self.factor = tensor(index, torch.int64), tensor(factor)
         self.data, self.weight = tensor(image.data / self.unit), tensor(np.where(image.valid, self.unit / sigma, 0.0))
         self.weight2 = self.weight.square()
-        self.sigma, self.raw, self.valid = tensor(sigma), tensor(image.data), tensor(image.valid, torch.bool)
+        self.valid = tensor(image.valid, torch.bool)
         used = sigma[image.valid]
         self.count = used.size
         self.const = -float(np.log(used).sum()) + noise.const * used.size
+
+    @property
+    def raw(self) -> torch.Tensor:
+        """The pixels in image units; made when asked for, as `sigma` is: fits and samplers do without."""
+        return _tensor(self.image.data, self.data.dtype, self.data.device)
+
+    @property
+    def sigma(self) -> torch.Tensor:
+        """Their standard deviations, without a `NoiseScale`."""
+        return _tensor(self.image.sigma, self.data.dtype, self.data.device)
 
     def replanned(self, plans: Mapping[str, StampPlan]) -> ImageLikelihood:
         """The same likelihood, its model drawn by other plans."""
@@ -206,6 +216,10 @@ class ImageLikelihood:
             precision[self.scale, self.scale] += self.count * self.noise.scale_information / full[self.scale] ** 2
         value = self._level(full) - self.noise.energy(t).sum(dtype=torch.float64)
         return t.sum(dtype=torch.float64), value, gradient, precision
+
+
+def _tensor(v: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    return torch.as_tensor(np.array(v), dtype=dtype).to(device)
 
 
 def _groups(cells: Sequence[int], most: int) -> list[list[int]]:

@@ -173,7 +173,13 @@ class Scene:
             from bayesjoint.scene.starts import starts
 
             self._start = starts(self)
+            self.release()
         return dict(self._start)
+
+    def release(self) -> None:
+        """Let go of the buffers that images are drawn in: those of many or large sources take gigabytes, and are made anew when needed."""
+        for term in self.likelihoods:
+            term.renderer.release()
 
     def vector(self, values: Mapping[str, Any]) -> torch.Tensor:
         """`values` by site as one tensor in the order of `names`; tensors keep their graph.
