@@ -443,7 +443,8 @@ class _Crowd:
         undone = {c.name for c in refused} | {t.candidate.name for t in worse}
         if not undone:
             return after
-        if changed == undone and not shifted:  # all is as it was
+        same = {c.name for c in self.candidates} == end.regions.keys()
+        if changed <= undone and same and not shifted:  # all is as it was
             self.values = dict(end.values)
             return end
         return self._fit(self._near(undone, after))

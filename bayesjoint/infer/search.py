@@ -191,6 +191,7 @@ def candidates(
         if small is not scene:
             whole = linear_values(scene, whole)[0]
         found.append(Place(whole, _promise(state), led))
+    scene.release()
     return [p for p in found if p.promise > least]
 
 

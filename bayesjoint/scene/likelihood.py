@@ -194,7 +194,8 @@ class ImageLikelihood:
         jac = []
         if len(groups) == 1:
             jac = self.renderer.blocks(*local, weight, passing=True, tail=TAIL, residual=residual)
-        else:
+        else:  # little room: without the buffers that densities were made in
+            self.renderer.release()
             residual -= self.renderer.image(*local) * weight
         t = residual.square()
         pull = residual * self.noise.pull(t)
