@@ -20,6 +20,7 @@ from bayesjoint.infer.lm import linearise
 from bayesjoint.infer.nuts import BENT
 from bayesjoint.infer.polish import polish
 from bayesjoint.infer.targets import Joint
+from bayesjoint.scene.identity import digest
 
 METHODS = {
     "laplace": lambda best: best.laplace(draws=2500, seed=1, marginalize=None),
@@ -253,6 +254,55 @@ def test_a_checkpoint_goes_on_where_it_was(best, tmp_path):
         best.nuts(draws=30, warmup=15, chains=1, seed=3, progress=False, checkpoint=tmp_path)
 
 
+def test_a_checkpoint_is_of_one_density(linear, tmp_path):
+    """A prior or PSF that leaves the maximum where it was, or nearly, makes another run."""
+    fit = linear[0].fit(progress=False)
+    options = {"draws": 8, "warmup": 5, "chains": 1, "seed": 2, "progress": False, "marginalize": None, "checkpoint": tmp_path}
+    fit.nuts(**options)
+    site, scene = fit.names[0], fit.scene
+    same = dist.Normal(torch.tensor(fit.values[site]).double(), torch.tensor(10 * fit.errors[site]).double())
+    priors = {s.name: s.prior for s in scene.layout.sites}
+    narrow = scene._like(priors=priors | {site: same}).fit(progress=False)
+    with pytest.raises(ValueError, match=r"another run \(its priors differ\)"):
+        narrow.nuts(**options)
+    im = scene.images[0]
+    other = im.psf.array.copy()
+    other[0, 0] += 1e-9
+    psf = bj.PSF(other, oversampling=im.psf.oversampling, pixel_response=im.psf.pixel_response, normalize=False)
+    with pytest.raises(ValueError, match=r"another run \(its PSFs differ\)"):
+        scene.with_images([im.replace(psf=psf), *scene.images[1:]]).fit(progress=False).nuts(**options)
+    assert np.array_equal(scene.fit(progress=False).nuts(**options).theta, fit.nuts(**options).theta)
+
+
+def test_damaged_draws_are_drawn_anew(best, tmp_path, caplog):
+    options = {"draws": 12, "warmup": 5, "chains": 1, "seed": 2, "progress": False, "checkpoint": tmp_path}
+    whole = best.nuts(**options).theta
+    rows, card = tmp_path / "chain_0.rows", tmp_path / "run.json"
+    good, rng = rows.read_bytes(), np.random.default_rng(1)
+    for _ in range(6):
+        bad = bytearray(good)
+        bad[rng.integers(len(bad))] ^= 1 << int(rng.integers(8))
+        rows.write_bytes(bad)
+        caplog.clear()
+        assert np.array_equal(best.nuts(**options).theta, whole)
+        assert "draws are damaged" in caplog.text and len(rows.read_bytes()) == len(good)
+    text = card.read_text()
+    for bad in (text[:-20], text.replace("0.", "1.", 1), "[]", ""):
+        card.write_text(bad)
+        with pytest.raises(ValueError, match="must be as the run wrote it, and is damaged"):
+            best.nuts(**options)
+
+
+def test_draws_of_another_density_are_refused(best, tmp_path):
+    """Where no digest tells: each draw has its log density beside it."""
+    task = ChainTask(Joint(best.scene, best.z, best.z_covariance), 0, 1, 6, 5, None, str(tmp_path), 1)
+    run_chain(task, lambda: None)
+    images = [im.replace(variance=1.01 * im.variance) for im in best.scene.images]
+    scene = best.scene.with_images(images)
+    with pytest.raises(ValueError, match="a draw's log density is off by"):
+        run_chain(ChainTask(Joint(scene, best.z, best.z_covariance), 0, 1, 6, 5, None, str(tmp_path), 1), lambda: None)
+
+
 def test_a_checkpoint_keeps_the_maximum_that_it_began_with(best, tmp_path):
     """The same fit made elsewhere differs in its last digits: the run goes on; another maximum is another run."""
     options = {"draws": 20, "warmup": 15, "chains": 1, "seed": 2, "progress": False, "checkpoint": tmp_path}
@@ -262,7 +312,8 @@ def test_a_checkpoint_keeps_the_maximum_that_it_began_with(best, tmp_path):
     sd = best.z_covariance.diagonal().sqrt()
 
     def nearby(by):
-        card.write_text(json.dumps(run | {"z": (best.z + by * sd).tolist()}))
+        moved = {k: v for k, v in run.items() if k != "digest"} | {"z": (best.z + by * sd).tolist()}
+        card.write_text(json.dumps(moved | {"digest": digest(moved)}))
         for f in tmp_path.glob("chain_0.*"):
             f.unlink()
         return best.nuts(**options)
@@ -296,7 +347,7 @@ def test_steady_steps_that_are_too_long_are_given_up(best, tmp_path):
     target = Joint(best.scene, best.z, 9.0 * best.z_covariance)
     task = ChainTask(target, 0, 1, 20, None, None, str(tmp_path), 1)
     run_chain(task, lambda: None)
-    stats = dict(zip(STATS, np.fromfile(task.rows).reshape(20, -1)[:, -len(target) - len(STATS) : -len(target)].T, strict=True))
+    stats = dict(zip(STATS, np.fromfile(task.rows).reshape(20, -1)[:, -len(target) - len(STATS) - 1 : -len(target) - 1].T, strict=True))
     assert (stats["step_size"] < 0.6).all() and stats["acceptance_rate"].mean() > 0.6
 
 

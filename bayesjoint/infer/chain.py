@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any
@@ -14,6 +14,7 @@ import torch
 from pyro.infer.mcmc.nuts import NUTS
 
 from bayesjoint.infer.targets import Target
+from bayesjoint.log import log
 from bayesjoint.threads import threads
 
 __all__ = ["STATS", "ChainTask", "run_chain"]
@@ -25,6 +26,8 @@ STEADY = 1.1
 side."""
 BURN_IN, ADAPTATION = 30, 100
 """Steps that warm a chain up: to forget its start, and to find its step size as well."""
+DENSITY, PRECISION = 0.05, {torch.float64: 1e-9, torch.float32: 1e-5}
+"""Difference in a stored draw's log density up to which it is of the model at hand: the same fit made elsewhere draws images a little otherwise."""
 SELDOM, ACCEPT = 0.5, 0.8
 """Acceptance below which steady steps are given up, and the one that is aimed at then. It makes steps of half the length, 5 to 7 gradients a draw,
 which follow walls and bends without divergences."""
@@ -49,13 +52,13 @@ class ChainTask:
 
     @property
     def rows(self) -> pathlib.Path:
-        """File of finished draws, float64 rows of (z, log likelihoods, stats, whitened coordinates)."""
+        """File of finished draws, float64 rows of (z, log likelihoods, stats, whitened coordinates, checksum)."""
         return pathlib.Path(self.folder) / f"chain_{self.chain}.rows"
 
     @property
     def width(self) -> int:
         """Numbers in a row."""
-        return len(self.target.scene.names) + len(self.target.scene.images) + len(STATS) + len(self.target)
+        return len(self.target.scene.names) + len(self.target.scene.images) + len(STATS) + len(self.target) + 1
 
     def done(self) -> int:
         """Draws finished so far."""
@@ -136,7 +139,8 @@ def _run_chain(task: ChainTask, watch: Callable[[], None]) -> None:
                 z, ll, log_weight, lp = target.finish(place, torch.randn(target.noise, dtype=torch.float64))
                 stats = [float(lp), kernel.energy, calls - before, len(kernel._divergences) - divergences, accept, kernel.step_size, warmup_steps]
                 stats.append(float(log_weight))
-                out.write(np.concatenate([*(v.cpu().double().numpy() for v in (z, ll)), stats, y.cpu().double().numpy()]).tobytes())
+                row = np.concatenate([*(v.cpu().double().numpy() for v in (z, ll)), stats, y.cpu().double().numpy()]).tobytes()
+                out.write(row + np.float64(zlib.crc32(row)).tobytes())
                 out.flush()
 
 
@@ -174,14 +178,44 @@ def _kernel(potential: Any, y: torch.Tensor, warmup: int, step: float, aim: floa
 
 
 def _last(task: ChainTask) -> tuple[dict[str, float], torch.Tensor] | None:
-    """Statistics and whitened coordinates of the last finished draw; half a row behind it is cut off. None if there is none."""
+    """Statistics and whitened coordinates of the last finished draw; None if there is none.
+
+    What lies behind the last whole row, and all from the first damaged one on, is cut off, to be drawn anew.
+
+    Raises
+    ------
+    ValueError
+        For draws that have another log density than they were stored with.
+    """
     done, target = task.done(), task.target
     if not done:
         return None
+    rows = np.fromfile(task.rows, count=done * task.width).reshape(done, task.width)
+    good = [zlib.crc32(row[:-1].tobytes()) == row[-1] for row in rows]
+    whole = done if all(good) else good.index(False)
+    if whole < done:
+        log.warning("%s: %d of %d draws are damaged, or follow one that is; they are drawn anew.", task.rows, done - whole, done)
     with task.rows.open("r+b") as f:
-        f.truncate(done * 8 * task.width)
-        f.seek(-8 * task.width, os.SEEK_END)
-        row = np.frombuffer(f.read())
-    k = len(target)
+        f.truncate(whole * 8 * task.width)
+    if not whole:
+        return None
+    for k in {0, whole // 2, whole - 1}:
+        _check_density(task, rows[k])
+    row, k = rows[whole - 1, :-1], len(target)
     stats = dict(zip(STATS, row[-k - len(STATS) : -k].tolist(), strict=True))
     return stats, torch.tensor(row[-k:], dtype=target.center.dtype, device=target.center.device)
+
+
+@torch.no_grad()
+def _check_density(task: ChainTask, row: np.ndarray) -> None:
+    """Refuse a draw that has another log density in the scene than it was stored with: it is of another model."""
+    scene = task.target.scene
+    n, i = len(scene.names), len(scene.images)
+    z = torch.as_tensor(row[:n], dtype=scene.dtype).to(scene.device)
+    now = np.append(*(v.cpu().double().numpy() for v in scene.log_parts(z)))
+    before = np.append(row[n : n + i], row[n + i + STATS.index("lp")] - row[n : n + i].sum())
+    off = np.abs(now - before).max()
+    if not off < DENSITY + PRECISION[scene.dtype] * np.abs(before).max():
+        raise ValueError(
+            f"The checkpoint {task.folder!r} belongs to another run (a draw's log density is off by {off:.3g}): name a new folder, or remove this one."
+        )

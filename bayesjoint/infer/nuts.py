@@ -21,7 +21,7 @@ from bayesjoint.infer.proposal import maxima
 from bayesjoint.infer.targets import Edged, Joint, all_linear, felt_edges, target_type
 from bayesjoint.posterior.arviz_seam import pareto_smooth
 from bayesjoint.scene.density import values_of
-from bayesjoint.scene.saving import checksum
+from bayesjoint.scene.identity import digest, identity
 
 if TYPE_CHECKING:
     from bayesjoint.infer.fit import Fit
@@ -196,7 +196,7 @@ def _claim(
         "names": list(fit.names),
         "columns": list(STATS),
         "dtype": str(fit.scene.dtype),
-        "images": [checksum(im) for im in fit.scene.images],
+        **identity(fit.scene),
         "z": z.tolist(),
         "z_covariance": covariance.tolist(),
         "threads": threads,
@@ -204,10 +204,13 @@ def _claim(
     card = folder / "run.json"
     if not card.exists():
         whole = card.with_suffix(".tmp")  # one that was half written when its run was killed could not be read
-        whole.write_text(json.dumps(run))
+        with whole.open("w") as f:
+            f.write(json.dumps(run | {"digest": digest(run)}))
+            f.flush()
+            os.fsync(f.fileno())
         os.replace(whole, card)
         return run
-    old = json.loads(card.read_text())
+    old = _read(card)
     differ = [k for k in run if k not in old or (k not in ("z", "z_covariance", "threads") and old[k] != run[k])]
     if not differ:
         sd = np.sqrt(np.diagonal(run["z_covariance"]))
@@ -217,6 +220,23 @@ def _claim(
             f"The checkpoint {str(folder)!r} belongs to another run (its {', '.join(differ)} differ): name a new folder, or remove this one."
         )
     return old
+
+
+def _read(card: pathlib.Path) -> dict[str, Any]:
+    """What was written of a run.
+
+    Raises
+    ------
+    ValueError
+        For a file that is damaged.
+    """
+    try:
+        old = json.loads(card.read_text())
+        if old.pop("digest") == digest(old):
+            return old
+    except (AttributeError, KeyError, TypeError, ValueError):  # no JSON, or none of ours
+        pass
+    raise ValueError(f"{str(card)!r} must be as the run wrote it, and is damaged, or of another version: name a new folder for the checkpoint, or remove this one.")
 
 
 def _run(tasks: list[ChainTask], workers: int, progress: bool) -> None:
