@@ -274,6 +274,15 @@ def test_a_checkpoint_is_of_one_density(linear, tmp_path):
     assert np.array_equal(scene.fit(progress=False).nuts(**options).theta, fit.nuts(**options).theta)
 
 
+def test_a_checkpoint_lies_where_the_caller_stands(best, tmp_path, monkeypatch):
+    """Workers that were begun elsewhere write to the same folder."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        best.nuts(draws=2, warmup=2, chains=2, seed=1, workers=2, progress=False, checkpoint="draws")
+        assert all((tmp_path / name / f"draws/chain_{c}.rows").exists() for c in (0, 1))
+
+
 def test_damaged_draws_are_drawn_anew(best, tmp_path, caplog):
     options = {"draws": 12, "warmup": 5, "chains": 1, "seed": 2, "progress": False, "checkpoint": tmp_path}
     whole = best.nuts(**options).theta

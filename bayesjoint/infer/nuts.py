@@ -111,7 +111,7 @@ def nuts(
     if scene.device.type != "cpu":
         workers = 1
     with tempfile.TemporaryDirectory() as scratch:
-        folder = pathlib.Path(scratch if checkpoint is None else checkpoint)
+        folder = pathlib.Path(scratch if checkpoint is None else checkpoint).absolute()  # workers may stand elsewhere
         folder.mkdir(parents=True, exist_ok=True)
         options = {"seed": int(seed), "warmup": warmup, "target_accept": target_accept, "marginalize": kind.word}
         options |= {"edges": [fit.names[i] for i in edges]} if edges else {}
