@@ -227,7 +227,7 @@ def faint_disc():
 def test_fluxes_are_integrated_out_with_the_edges_exactly(faint_disc, method):
     best, log_z, mean, sd = faint_disc
     assert best.values["disc.flux[r]"] < 2 * best.errors["disc.flux[r]"]
-    options = {"laplace": {"draws": 100}, "svi": {"draws": 150, "max_steps": 50, "progress": False}}
+    options = {"laplace": {"draws": 300}, "svi": {"draws": 150, "max_steps": 50, "progress": False}}
     options["nuts"] = {"draws": 150, "warmup": 40, "chains": 1, "progress": False}
     post = getattr(best, method)(seed=1, **options[method])
     assert post.info["marginalize"] == ("" if method == "nuts" else "linear")

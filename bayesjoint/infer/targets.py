@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
+from bayesjoint.infer.lm import linearise
 from bayesjoint.infer.soft import noise_size, sample_amplitudes
 from bayesjoint.scene.density import Density
 from bayesjoint.scene.linear import Linear, linear_sites
@@ -204,7 +205,8 @@ class Edged(Joint):
         # without the edges: their curvature taken away, and a Newton step to where it is highest
         ratio = z[edges] / self.softness
         rate = torch.exp(-0.5 * ratio**2 - 0.5 * LOG_2PI - torch.special.log_ndtr(ratio))
-        precision = torch.linalg.inv(covariance)
+        # made here: the fit's own may be of the step before, whose edges curve otherwise
+        precision = linearise(scene, z, prior=True).precision.clone()
         precision[edges, edges] -= rate * (ratio + rate) / self.softness**2
         bare = torch.linalg.inv(precision)
         # between the widths with all else held and free: a line where these bend is too long

@@ -73,10 +73,11 @@ class Outside:
         light, u, v, w, by = self._fields(values, torch.empty_like)
         q, (c, s) = values[2], cos_sin(values[3])
         w.mul_(2 / q)
-        yield (w * u).mul_(-s).addcmul_(w, v, value=-c / q)
-        yield (w * u).mul_(-c).addcmul_(w, v, value=s / q)
-        yield (w * v).mul_(v).add_(light, alpha=1 / q).mul_(-1 / q)
-        yield w.mul_(u).mul_(v).mul_((q - 1 / q) * (torch.pi / 180))
+        wv = w * v
+        yield w.mul(u).mul_(-s).sub_(wv * (c / q))
+        yield w.mul_(u).mul_(-c).add_(wv * (s / q))
+        yield (wv * v).add_(light * (1 / q)).mul_(-1 / q)
+        yield wv.mul_(u).mul_((q - 1 / q) * (torch.pi / 180))
         for x in (*by, light):
             yield x.mul_(1 / q)
 
