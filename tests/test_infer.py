@@ -120,7 +120,7 @@ def test_killed_in_mid_sampling_nothing_drawn_is_lost(best, tmp_path, marginaliz
     threads = "1" if torch.get_num_threads() > 1 else "2"
     run = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads})
     rows = [folder / f"chain_{c}.rows" for c in (0, 1)]
-    width = 8 * (len(best.names) + 2 + len(STATS) + (6 if marginalize else len(best.names)))
+    width = 8 * (len(best.names) + 2 + len(STATS) + (6 if marginalize else len(best.names)) + 1)
     until = time.monotonic() + 300
     while not all(f.exists() and f.stat().st_size > 10 * width for f in rows):
         assert run.poll() is None and time.monotonic() < until
